@@ -1,0 +1,61 @@
+package conformance
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"iolab/checker/labtest"
+	"iolab/lessons/engine"
+)
+
+// BenchmarkTurn measures a round trip of one byte between one client and the echo
+// engine, client and loop taking turns on one thread: first alone, then beside more
+// and more silent connections, and last alone again but with a high descriptor. Most
+// of the time is the kernel's TCP, which is the same for all; what grows is the
+// mechanism's own. Each "idle" must be at most most.
+func BenchmarkTurn(b *testing.B, newEngine Engine, most int) {
+	for _, idle := range []int{0, 100, 300, 900, 5000} {
+		if idle <= most {
+			b.Run(fmt.Sprintf("idle=%d", idle), func(b *testing.B) { roundTrips(b, newEngine, idle, 0) })
+		}
+	}
+	b.Run("descriptor=1000", func(b *testing.B) { roundTrips(b, newEngine, 0, 1000) })
+}
+
+func roundTrips(b *testing.B, newEngine Engine, idle, descriptor int) {
+	l := labtest.Start(b, newEngine)
+	var accepted int
+	if idle > 0 {
+		l.Crowd(idle)
+		accepted = idle
+	}
+	release := func() {}
+	if descriptor > 0 {
+		release = l.Raise(descriptor - 1) // the client gets this one, the server's end the next
+	}
+	client := l.Dial()
+	release()
+	l.WantCount(accepted + 1)
+	l.Pause()
+	peer := client.Raw()
+	defer peer.Close()
+	before := l.Stats()
+	b.ResetTimer()
+	l.Do(func(e engine.Engine) {
+		for range b.N {
+			peer.Write1()
+			want := e.Stats().BytesOut + 1
+			for e.Stats().BytesOut < want {
+				if err := e.Poll(time.Second); err != nil {
+					b.Fatal(err)
+				}
+			}
+			peer.Read1()
+		}
+	})
+	b.StopTimer()
+	after := l.Stats()
+	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")
+	l.Resume()
+}

@@ -1,0 +1,193 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"iolab/checker/labtest"
+	"iolab/lessons/engine"
+)
+
+// TheHandlerCanClose: Close inside OnData closes the connection; OnClose comes after
+// the callback has returned, with nil, and once.
+func TheHandlerCanClose(t *testing.T, newEngine Engine) {
+	var again, send error
+	l := start(t, newEngine, labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) {
+		c.Close()
+		again = c.Close()
+		send = c.Send([]byte("too late"))
+	}}))
+	c := l.Dial()
+	c.Send([]byte("close me"))
+	if err := c.WantClosed(); err != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Suspect: "end-reported-as-error",
+			Problem: fmt.Sprintf("OnClose should get nil after the handler's own Close, but got %q", err)})
+	}
+	c.WantGone()
+	l.Pause() // so that again and send are the test's to read
+	if again != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Problem: fmt.Sprintf("a second Close should return nil, but returned %q", again)})
+	}
+	if !errors.Is(send, engine.ErrClosed) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "send-after-close", Problem: fmt.Sprintf("Send after Close should return ErrClosed, but returned %v", send)})
+	}
+	l.Resume()
+	l.WantCount(0)
+	l.WantDescriptorsBack()
+}
+
+// AnEventAfterCloseIsDropped: two connections are ready in one batch and the handler
+// of the first closes the second: it gets no OnData any more.
+func AnEventAfterCloseIsDropped(t *testing.T, newEngine Engine) {
+	var conns []engine.Conn
+	var served []uint64
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{
+		open: func(c engine.Conn) { conns = append(conns, c) },
+		data: func(c engine.Conn, _ []byte) {
+			served = append(served, c.ID())
+			for _, other := range conns {
+				if other.ID() != c.ID() {
+					other.Close()
+				}
+			}
+		},
+	}))
+	clients := l.DialMany(4)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "4 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 4 })
+	for _, c := range clients {
+		c.Send([]byte("x"))
+		c.WaitReceived(1)
+	}
+	l.Did("one turn, in which all four are ready; the handler of the first closes the others")
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "OnData should be called, but is not"},
+		func(engine.Engine) bool { return len(served) > 0 })
+	l.Turn(0)
+	if len(served) > 1 {
+		l.Got("%d connections had OnData", len(served))
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "event-after-close",
+			Problem: fmt.Sprintf("after Close a connection should get no OnData, but %d that were closed in the same batch did", len(served)-1)})
+	}
+	l.Resume()
+	l.WantCount(1)
+}
+
+// AStaleEventHitsNobody: within one batch the handler closes a connection that has
+// an event of its own there, and a new client is accepted, which may get the same
+// descriptor. The new client must not suffer.
+func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
+	var victim engine.Conn
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{data: func(c engine.Conn, data []byte) {
+		if victim != nil {
+			victim.Close()
+			victim = nil
+			return
+		}
+		c.Send(data)
+	}}))
+	for range 8 {
+		killer, doomed := l.Dial(), l.Dial()
+		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
+			func(e engine.Engine) bool { return e.ConnectionCount() == 2 })
+		victim = doomed.WantOpen()
+		l.Turn(0) // level-triggered epoll forgets that the listener was ready only in a turn in which it is not
+
+		// In this order they become ready: one that closes, a newcomer, and the one that
+		// is closed. And the number that comes free is the lowest there is.
+		killer.Send([]byte("close the other"))
+		killer.WaitReceived(1)
+		fresh := l.Dial()
+		end := doomed.ServerFD()
+		doomed.Reset()
+		unplug := labtest.PlugBelow(end)
+		l.Turn(0)
+		l.Resume()
+		fresh.WantOpen()
+		fresh.Suspect(labtest.Rule{ID: "stale-event"})
+		fresh.Echo([]byte("nobody closed me"))
+		l.WantCount(2)
+		l.Pause()
+		unplug()
+		killer.Close()
+		fresh.Close()
+		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountHigh, Problem: "the clients have left, but are still counted"},
+			func(e engine.Engine) bool { return e.ConnectionCount() == 0 })
+	}
+	l.Resume()
+}
+
+// CloseWriteSendsWhatIsQueued: the queue goes out, then the end of data; input goes
+// on until the client ends it.
+func CloseWriteSendsWhatIsQueued(t *testing.T, newEngine Engine) {
+	answer := labtest.Pattern(7, 8<<20)
+	var late error
+	var heard int
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}), labtest.WithHandler(service{
+		open: func(c engine.Conn) {
+			c.Send(answer)
+			c.CloseWrite()
+			c.CloseWrite()
+			late = c.Send([]byte("too late"))
+		},
+		data: func(_ engine.Conn, data []byte) { heard += len(data) },
+	}))
+	c := l.DialSmall()
+	c.WantOpen()
+	c.Suspect(labtest.Rule{ID: "closewrite-drops-queue", For: []labtest.Symptom{labtest.EarlyEOF, labtest.EarlyReset}})
+	c.Want(answer)
+	c.WantEOF()
+	l.Pause()
+	if !errors.Is(late, engine.ErrClosed) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "send-after-close", Problem: fmt.Sprintf("Send after CloseWrite should return ErrClosed, but returned %v", late)})
+	}
+	l.Resume()
+	c.Send([]byte("I can still talk"))
+	c.Close()
+	if err := c.WantClosed(); err != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Suspect: "end-reported-as-error", Problem: fmt.Sprintf("OnClose should get nil when both sides have ended, but got %q", err)})
+	}
+	l.Pause()
+	if heard != 16 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Problem: fmt.Sprintf("after CloseWrite the engine should go on reading, but of 16 bytes %d came", heard)})
+	}
+	l.Resume()
+}
+
+// EveryCallbackMaySend: OnOpen greets, OnData answers, OnClose gets ErrClosed.
+func EveryCallbackMaySend(t *testing.T, newEngine Engine) {
+	var inClose error
+	l := start(t, newEngine, labtest.WithHandler(service{
+		open:  func(c engine.Conn) { c.SetState("greeted"); c.Send([]byte("hello ")) },
+		data:  func(c engine.Conn, data []byte) { c.Send([]byte(c.State().(string) + " ")); c.Send(data) },
+		close: func(c engine.Conn, _ error) { inClose = c.Send([]byte("bye")); c.Close(); c.CloseWrite() },
+	}))
+	c := l.Dial()
+	c.Want([]byte("hello "))
+	c.Send([]byte("world"))
+	c.Want([]byte("greeted world"))
+	c.Close()
+	c.WantClosed()
+	l.Pause()
+	if !errors.Is(inClose, engine.ErrClosed) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "send-after-close", Problem: fmt.Sprintf("Send in OnClose should return ErrClosed, but returned %v", inClose)})
+	}
+	l.Resume()
+}
+
+// CloseBetweenTurnsIsHeard: a connection closed while no turn is under way gets its
+// OnClose in the next one, which does not wait for anything else.
+func CloseBetweenTurnsIsHeard(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{}))
+	c := l.Dial()
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1 })
+	conn := c.WantOpen()
+	l.Did("Close, between two turns; then Poll(1m)")
+	l.Do(func(engine.Engine) { conn.Close() })
+	if took := l.TurnWithin(time.Minute); took > labtest.Patience {
+		l.Fail(labtest.Failure{Symptom: labtest.NoOnClose, Client: c, Problem: "Poll should not wait while a closed connection has not had its OnClose, but did"})
+	}
+	c.WantClosed()
+}

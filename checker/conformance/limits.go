@@ -1,0 +1,142 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"iolab/checker/labtest"
+	"iolab/lessons/engine"
+)
+
+// RunsOutOfDescriptorsAndRecovers: there are descriptors for some of the waiting
+// clients only. The engine serves those, does not spin over the rest, and serves
+// newcomers when there are descriptors again.
+func RunsOutOfDescriptorsAndRecovers(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	first := l.Dial()
+	waiting := l.DialMany(20)
+	late := labtest.Reserve(t) // a socket for a client that comes when no descriptor is free
+	release := l.Starve(8)
+	l.Resume()
+	first.Echo([]byte("served"))
+	l.SuspectNext(labtest.Rule{ID: "emfile-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdle()
+	first.Echo([]byte("still served"))
+
+	l.Did("descriptors come free")
+	release()
+	late.Close()
+	served := 0
+	for _, c := range waiting {
+		if c.EchoOrGone([]byte("me too")) {
+			served++
+		}
+	}
+	c := l.Dial()
+	c.Suspect(labtest.Rule{ID: "accept-never-resumed", For: []labtest.Symptom{labtest.NoData}})
+	c.Echo([]byte("a newcomer"))
+	l.Did("%d of the 20 that waited were served, the others refused", served)
+	if served == 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.CountLow, Problem: "those for whom there were descriptors should be served, but all were refused"})
+	}
+}
+
+// MaxConnectionsIsKept: those beyond the limit are closed and counted, and there is
+// room again when one has left.
+func MaxConnectionsIsKept(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{MaxConnections: 3}))
+	in := l.DialMany(3)
+	l.WantCount(3)
+	extra := l.Dial()
+	l.Did("%s should be refused", extra.Name)
+	l.Eventually(labtest.Failure{Symptom: labtest.CountHigh, Client: extra, Suspect: "max-connections-ignored",
+		Problem: "the client beyond MaxConnections should be counted in Stats.Refused, but is not"},
+		func(e engine.Engine) bool { return e.Stats().Refused == 1 })
+	extra.WantGone()
+	in[1].Echo([]byte("undisturbed"))
+	in[0].Close()
+	l.WantCount(2)
+	l.Dial().Echo([]byte("room again"))
+	l.WantCount(3)
+}
+
+// IdleConnectionsAreClosed: a silent connection is closed with ErrIdleTimeout, one
+// that talks is not.
+func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
+	const timeout = time.Second
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{IdleTimeout: timeout}))
+	silent, talker := l.Dial(), l.Dial()
+	conn := talker.WantOpen()
+	silent.WantOpen()
+	stop := l.InBackground(func(done <-chan struct{}) {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(timeout / 20):
+				talker.Ping()
+			}
+		}
+	})
+	err := silent.WantClosed()
+	if !errors.Is(err, engine.ErrIdleTimeout) {
+		stop()
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: silent, Problem: fmt.Sprintf("OnClose should get ErrIdleTimeout, but got %v", err)})
+	}
+	stop()
+	l.Did("look whether %s, which talked all the time, is still there", talker.Name)
+	if talker.IsClosed() {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: talker, Suspect: "active-taken-for-idle",
+			Problem: fmt.Sprintf("connection %d moved bytes all the time and should stay open, but was closed", conn.ID())})
+	}
+	silent.WantGone()
+}
+
+// AnIdleTimeoutNeedsNoTraffic: the loop wakes up by itself to close an idle
+// connection, also from a Poll without limit.
+func AnIdleTimeoutNeedsNoTraffic(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: 50 * time.Millisecond}))
+	c := l.Dial()
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1 || e.Stats().Accepts == 1 })
+	l.Did("Poll(1m), again and again, until the connection is gone")
+	for start := time.Now(); ; {
+		var n int
+		l.Do(func(e engine.Engine) { n = e.ConnectionCount() })
+		if n == 0 {
+			break
+		}
+		if took := l.TurnWithin(time.Minute); took > labtest.Patience || time.Since(start) > 2*labtest.Patience {
+			l.Fail(labtest.Failure{Symptom: labtest.NoOnClose, Client: c, Suspect: "idle-not-closed",
+				Problem: "Poll should come back in time to close an idle connection, but waited for other things"})
+		}
+	}
+	c.WantGone()
+}
+
+// SlowTurnsAreCounted: a handler that blocks shows in Stats, waiting does not.
+func SlowTurnsAreCounted(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithConfig(engine.Config{TurnBudget: 100 * time.Millisecond}),
+		labtest.WithHandler(service{data: func(_ engine.Conn, data []byte) {
+			if string(data) == "block" {
+				time.Sleep(150 * time.Millisecond)
+			}
+		}}))
+	l.Turn(200 * time.Millisecond)
+	if s := l.Stats(); s.SlowTurns != 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "waiting-counted-as-busy", Problem: "a turn that only waited should not count as slow, but does"})
+	}
+	c := l.Dial()
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1 })
+	c.Send([]byte("block"))
+	l.Did("the handler blocks for 150 ms, the budget of a turn is 100 ms")
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Client: c, Problem: "the client's bytes should arrive, but do not"},
+		func(engine.Engine) bool { return c.Received() == 5 })
+	if s := l.Stats(); s.SlowTurns == 0 || s.LongestTurn < 150*time.Millisecond {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "slow-turn-not-counted",
+			Problem: fmt.Sprintf("a turn of 150 ms should be counted (SlowTurns 1, LongestTurn 150ms), but Stats show %d and %v", s.SlowTurns, s.LongestTurn)})
+	}
+}

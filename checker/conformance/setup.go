@@ -1,0 +1,150 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"iolab/checker/labtest"
+	"iolab/checker/probe"
+	"iolab/lessons/engine"
+)
+
+// ListensAtOnce: clients can connect as soon as New has returned, before any Poll.
+func ListensAtOnce(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	if l.Engine().Addr().Port() == 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.ConnectFails, Problem: fmt.Sprintf("Addr() should give the port that the kernel chose for port 0, but is %v", l.Engine().Addr())})
+	}
+	l.Dial()
+	l.Dial()
+}
+
+// SaysWhyItCannotListen: a New that fails says what failed, and leaves nothing open.
+func SaysWhyItCannotListen(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	taken := l.Addr()
+	before, _ := probe.FDs(os.Getpid())
+	for _, addr := range []string{taken, "no-address", "192.0.2.1:7000"} {
+		l.Did("New with Addr %q", addr)
+		var err error
+		l.Do(func(engine.Engine) { _, err = newEngine(engine.Config{Addr: addr}, engine.Echo{}) })
+		if err == nil {
+			l.Fail(labtest.Failure{Symptom: labtest.NewFails, Problem: fmt.Sprintf("New should fail for %q, where nobody can listen, but did not", addr)})
+		}
+		l.Got("%v", err)
+		if !strings.Contains(err.Error(), addr) {
+			l.Fail(labtest.Failure{Symptom: labtest.NewFails, Problem: fmt.Sprintf("New's error should name the address %q, but is %q", addr, err)})
+		}
+	}
+	now, err := probe.FDs(os.Getpid())
+	if left := probe.Leaked(before, now); err == nil && len(left) > 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.DescriptorsLeak, Leaked: left,
+			Problem: fmt.Sprintf("a New that fails should leave nothing open, but left %d descriptors", len(left))})
+	}
+}
+
+// EveryDescriptorIsSafe: what New opens is close-on-exec, and the listener is
+// non-blocking and has SO_REUSEADDR.
+func EveryDescriptorIsSafe(t *testing.T, newEngine Engine) {
+	before, err := probe.FDs(os.Getpid())
+	l := start(t, newEngine, labtest.Paused())
+	if errors.Is(err, probe.ErrUnavailable) {
+		l.Unavailable("descriptors cannot be looked at on this system: %v", err)
+	}
+	now, _ := probe.FDs(os.Getpid())
+	l.Did("look at the descriptors that New has opened")
+	for _, fd := range probe.Leaked(before, now) {
+		sock, err := probe.Queues(fd.Num)
+		if err != nil {
+			continue
+		}
+		bad := func(cause, problem string) {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: cause, Problem: problem + " (" + fd.String() + ")"})
+		}
+		switch {
+		case !sock.CloseOnExec:
+			bad("no-close-on-exec", "every descriptor should be close-on-exec, but one is not")
+		case fd.Kind == "listener" && !sock.NonBlocking:
+			bad("blocking-socket", "the listener should be non-blocking, but is not")
+		case fd.Kind == "listener" && !sock.ReuseAddr:
+			bad("no-reuseaddr", "the listener should have SO_REUSEADDR, but has not")
+		}
+	}
+}
+
+// CloseGivesEverythingBack: after Close the port is free, Poll says ErrClosed, and a
+// second Close does nothing. (That no descriptor is left is checked after each test.)
+func CloseGivesEverythingBack(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	addr := l.Addr()
+	l.Did("Close, then Poll, Wake and Close again")
+	l.Do(func(e engine.Engine) {
+		first := e.Close()
+		poll := e.Poll(0)
+		e.Wake()
+		second := e.Close()
+		if first != nil || second != nil || !errors.Is(poll, engine.ErrClosed) {
+			l.Got("Close: %v, Poll: %v, Close: %v", first, poll, second)
+		}
+	})
+	if got := l.LastGot(); got != "" {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: "Close should return nil, Poll after it ErrClosed, and a second Close nil again, but: " + got})
+	}
+	l.Did("New on the same address, %s", addr)
+	var err error
+	l.Do(func(engine.Engine) {
+		var e engine.Engine
+		if e, err = newEngine(engine.Config{Addr: addr}, engine.Echo{}); err == nil {
+			e.Close()
+		}
+	})
+	if err != nil {
+		l.Got("%v", err)
+		l.Fail(labtest.Failure{Symptom: labtest.NewFails, Suspect: "engine-descriptor-not-closed", Problem: fmt.Sprintf("after Close the port should be free for another engine, but: %v", err)})
+	}
+}
+
+// PollKeepsToItsTimeout: Poll(0) does not wait, Poll(d) waits about d, however short
+// d is.
+func PollKeepsToItsTimeout(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	l.Did("Poll(0), a hundred times")
+	for range 100 {
+		l.Turn(0)
+	}
+	for _, d := range []time.Duration{200 * time.Microsecond, 1500 * time.Microsecond, 30 * time.Millisecond} {
+		// A signal may cut a wait short. Most of them have their full length all the same.
+		const tries = 20
+		l.Did("Poll(%v), %d times", d, tries)
+		short := 0
+		var took time.Duration
+		for range tries {
+			if took = l.Turn(d); took < d-d/20 {
+				short++
+			}
+		}
+		if short > tries/2 {
+			l.Got("%d returned early, the last after %v", short, took)
+			l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: "timeout-rounded-down",
+				Problem: fmt.Sprintf("Poll(%v) should wait for %v when nothing happens, but %d of %d returned earlier", d, d, short, tries)})
+		}
+	}
+}
+
+// SignalsDoNotEndTheLoop: a signal that interrupts the wait is no error.
+func SignalsDoNotEndTheLoop(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	l.Interrupt(50)
+	for start := time.Now(); time.Since(start) < 100*time.Millisecond; {
+		l.Turn(20 * time.Millisecond)
+	}
+}
+
+// SleepsWhileNothingHappens: an engine without clients uses no CPU.
+func SleepsWhileNothingHappens(t *testing.T, newEngine Engine) {
+	start(t, newEngine).WantIdle()
+}

@@ -1,0 +1,285 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"iolab/checker/labtest"
+	"iolab/checker/probe"
+	"iolab/lessons/engine"
+)
+
+// HundredClientsAreCounted: 100 clients connect, and ConnectionCount() is 100.
+func HundredClientsAreCounted(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	l.DialMany(100)
+	l.WantCount(100)
+	if s := l.Stats(); s.Accepts != 100 || s.Connections != 100 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
+			Problem: fmt.Sprintf("Stats should show 100 connections and 100 accepts, but show %d and %d", s.Connections, s.Accepts)})
+	}
+}
+
+// ClientsWaitInTheAcceptQueue: those who came before the first Poll are all accepted.
+func ClientsWaitInTheAcceptQueue(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	l.DialMany(200)
+	l.Resume()
+	l.WantCount(200)
+}
+
+// AcceptedSocketsAreSafe: each accepted socket is non-blocking, close-on-exec and
+// has TCP_NODELAY.
+func AcceptedSocketsAreSafe(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	c := l.Dial()
+	c.WantOpen()
+	l.Did("look at the server's socket")
+	fd, ok := probe.SocketByPeer(os.Getpid(), c.Local())
+	if !ok {
+		l.Unavailable("the server's socket cannot be looked at on this system")
+	}
+	sock, err := probe.Queues(fd.Num)
+	if errors.Is(err, probe.ErrUnavailable) {
+		l.Unavailable("the server's socket cannot be looked at on this system: %v", err)
+	}
+	bad := func(cause, problem string) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: cause, Problem: problem})
+	}
+	switch {
+	case !sock.NonBlocking:
+		bad("blocking-socket", "an accepted socket should be non-blocking, but is not")
+	case !sock.CloseOnExec:
+		bad("no-close-on-exec", "an accepted socket should be close-on-exec, but is not")
+	case !sock.NoDelay:
+		bad("no-nodelay", "an accepted socket should have TCP_NODELAY, but has not")
+	}
+}
+
+// collector is a service that keeps what it receives and sends nothing.
+type collector struct {
+	mu   sync.Mutex
+	data map[uint64][]byte
+}
+
+func (k *collector) service() service {
+	k.data = map[uint64][]byte{}
+	return service{data: func(c engine.Conn, data []byte) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.data[c.ID()] = append(k.data[c.ID()], data...)
+	}}
+}
+
+func (k *collector) of(id uint64) []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.data[id]
+}
+
+// DataArrivesWholeAndInOrder: OnData gets every byte of every client, in order.
+func DataArrivesWholeAndInOrder(t *testing.T, newEngine Engine) {
+	var k collector
+	l := start(t, newEngine, labtest.WithHandler(k.service()))
+	clients := l.DialMany(3)
+	for i, c := range clients {
+		c.WantOpen()
+		for _, n := range []int{1, 64, 100_000, 1 << 20} {
+			c.Send(labtest.Pattern(i, n))
+		}
+	}
+	for i, c := range clients {
+		var want []byte
+		for _, n := range []int{1, 64, 100_000, 1 << 20} {
+			want = append(want, labtest.Pattern(i, n)...)
+		}
+		id := c.WantOpen().ID()
+		l.Did("wait until OnData has had the %d bytes of %s", len(want), c.Name)
+		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: fmt.Sprintf("OnData should get all that %s sent, but does not", c.Name)},
+			func(engine.Engine) bool { return len(k.of(id)) >= len(want) })
+		if string(k.of(id)) != string(want) {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongBytes, Client: c, Problem: fmt.Sprintf("OnData should get the bytes of %s in order, but got others", c.Name)})
+		}
+	}
+}
+
+// LastBytesBeforeTheEndAreDelivered: data, end of data and close arrive together; the
+// data counts.
+func LastBytesBeforeTheEndAreDelivered(t *testing.T, newEngine Engine) {
+	var k collector
+	l := start(t, newEngine, labtest.WithHandler(k.service()), labtest.Paused())
+	c := l.Dial()
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1 })
+	id := c.WantOpen().ID()
+	want := labtest.Pattern(1, 1000)
+	c.Send(want)
+	c.Close()
+	l.Resume()
+	c.WantClosed()
+	if got := len(k.of(id)); got != len(want) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "close-before-read",
+			Problem: fmt.Sprintf("the %d bytes that came just before the end should reach OnData, but %d did", len(want), got)})
+	}
+}
+
+// ClientsLeaveNothingBehind: clients leave; the count is 0 and the descriptors are
+// back where they were.
+func ClientsLeaveNothingBehind(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	for range 2 {
+		clients := l.DialMany(100)
+		l.WantCount(100)
+		l.CloseAll(clients)
+		l.WantCount(0)
+	}
+	l.WantDescriptorsBack()
+}
+
+// OnCloseTellsHowItEnded: nil for the end of data, the error for a reset; and nobody
+// else notices a reset.
+func OnCloseTellsHowItEnded(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithHandler(service{}))
+	polite, rude, bystander := l.Dial(), l.Dial(), l.Dial()
+	for _, c := range []*labtest.Client{polite, rude, bystander} {
+		c.WantOpen()
+	}
+	polite.Close()
+	if err := polite.WantClosed(); err != nil {
+		l.Got("%v", err)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: polite, Suspect: "end-reported-as-error",
+			Problem: fmt.Sprintf("OnClose should get nil when the client closes in order, but got %q", err)})
+	}
+	rude.Reset()
+	if err := rude.WantClosed(); !labtest.IsReset(err) {
+		l.Got("%v", err)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: rude, Suspect: "reset-not-reported",
+			Problem: fmt.Sprintf("OnClose should get the reset (ECONNRESET) when the client resets, but got %v", err)})
+	}
+	bystander.Send([]byte("still here"))
+	l.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: bystander, Problem: "a third client should not notice, but its bytes do not arrive"},
+		func(engine.Engine) bool { return bystander.Received() == 10 })
+}
+
+// SurvivesClientsThatLeaveBeforeAccept: they are gone when their turn comes, and the
+// next one is served.
+func SurvivesClientsThatLeaveBeforeAccept(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{}))
+	for i, c := range l.DialMany(20) {
+		if i%2 == 0 {
+			c.Reset()
+		} else {
+			c.Close()
+		}
+	}
+	c := l.Dial()
+	l.Resume()
+	c.WantOpen()
+	c.Send([]byte("hello"))
+	l.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: c, Problem: "the client that stayed should be served, but its bytes do not arrive"},
+		func(engine.Engine) bool { return c.Received() == 5 })
+	l.WantCount(1)
+}
+
+// EchoesWholeAndInOrder: what goes in comes out, for messages of all sizes and for
+// clients that talk at the same time.
+func EchoesWholeAndInOrder(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	a, b := l.Dial(), l.Dial()
+	for i, n := range []int{1, 64, 1000, 64 << 10} {
+		a.Send(labtest.Pattern(i, n))
+		b.Send(labtest.Pattern(i+10, n))
+		b.Want(labtest.Pattern(i+10, n))
+		a.Want(labtest.Pattern(i, n))
+	}
+	s := l.Stats()
+	if want := uint64(2 * (1 + 64 + 1000 + 64<<10)); s.BytesIn != want || s.BytesOut != want {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
+			Problem: fmt.Sprintf("Stats should show %d bytes in and out, but show %d and %d", want, s.BytesIn, s.BytesOut)})
+	}
+}
+
+// ALateReaderLosesNothing: a client sends 8 MiB and reads only then; the kernel
+// takes a part of the answer, the engine has to keep the rest.
+func ALateReaderLosesNothing(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	c := l.DialSmall()
+	data := labtest.Pattern(1, 8<<20)
+	c.SendInBackground(data)
+	c.WaitStalled()
+	c.Want(data)
+	c.WaitSent()
+	c.Echo([]byte("and on it goes"))
+	if s := l.Stats(); s.ShortWrites == 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats", Problem: "Stats should count the short writes that this needed, but shows none"})
+	}
+}
+
+// IsIdleAfterALateReader: once the queue is empty, nothing keeps the loop busy.
+func IsIdleAfterALateReader(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	c := l.DialSmall()
+	data := labtest.Pattern(2, 8<<20)
+	c.SendInBackground(data)
+	c.WaitStalled()
+	c.Want(data)
+	c.WaitSent()
+	l.WantIdle()
+}
+
+// ManyIdleConnectionsCostNothing: n clients, each served once, then silent.
+func ManyIdleConnectionsCostNothing(t *testing.T, newEngine Engine, n int) {
+	l := start(t, newEngine)
+	crowd := l.Crowd(n)
+	l.WantCount(n)
+	crowd.Echo(64)
+	l.WantIdle()
+	crowd.Echo(64)
+	crowd.Leave()
+	l.WantCount(0)
+	l.WantDescriptorsBack()
+}
+
+// HalfCloseGetsItsAnswer: a client sends, ends its output, and reads: everything
+// comes back, and then the end of data.
+func HalfCloseGetsItsAnswer(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	for _, n := range []int{64, 8 << 20} {
+		c := l.DialSmall()
+		data := labtest.Pattern(n, n)
+		c.SendInBackground(data)
+		c.CloseWriteWhenSent()
+		if n > 1<<20 {
+			c.WaitStalled()
+		}
+		c.Want(data)
+		c.WantEOF()
+		if err := c.WantClosed(); err != nil {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Suspect: "end-reported-as-error",
+				Problem: fmt.Sprintf("OnClose should get nil after a half-close, but got %q", err)})
+		}
+	}
+}
+
+// AResetWhileWritingHurtsNobody: clients reset while the server has much to send
+// them; they are closed with the error, the others go on.
+func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	bystander := l.Dial()
+	bystander.Echo([]byte("before"))
+	for i := range 5 {
+		c := l.DialSmall()
+		c.SendInBackground(labtest.Pattern(i, 8<<20))
+		c.WaitMoving(1 << 20)
+		c.Reset()
+		if err := c.WantClosed(); err == nil {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Suspect: "reset-not-reported",
+				Problem: "OnClose should get the error of a client that reset, but got nil"})
+		}
+		bystander.Echo([]byte("still here"))
+	}
+	l.WantCount(1)
+}

@@ -1,0 +1,141 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"iolab/checker/labtest"
+	"iolab/lessons/engine"
+)
+
+// WakeMakesPollReturn: from another goroutine, before the wait or during it, and
+// more than once.
+func WakeMakesPollReturn(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	for range 3 {
+		l.Did("Wake, from another goroutine, then Poll(1m)")
+		go l.Engine().Wake()
+		if took := l.TurnWithin(time.Minute); took > labtest.Patience {
+			l.Fail(labtest.Failure{Symptom: labtest.WakeLost, Suspect: "wake-lost", Problem: "Wake should make Poll return, but it waited on"})
+		}
+	}
+}
+
+// NoWakeIsLost: four goroutines leave a thousand pieces of work each and call Wake;
+// the loop, which never waits for less than a minute, finds them all.
+func NoWakeIsLost(t *testing.T, newEngine Engine) {
+	const goroutines, pieces = 4, 1000
+	l := start(t, newEngine, labtest.Paused())
+	l.Did("%d goroutines: leave a piece of work, call Wake, %d times", goroutines, pieces)
+	var left atomic.Int64
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range pieces {
+				left.Add(1)
+				l.Engine().Wake()
+			}
+		})
+	}
+	for done := int64(0); done < goroutines*pieces; {
+		if took := l.TurnWithin(time.Minute); took > labtest.Patience {
+			l.Got("%d of %d pieces found", done, goroutines*pieces)
+			l.Fail(labtest.Failure{Symptom: labtest.WakeLost, Suspect: "wake-lost",
+				Problem: fmt.Sprintf("each Wake should make Poll return, but after %d of %d pieces of work it waited on", done, goroutines*pieces)})
+		}
+		done += left.Swap(0)
+	}
+	wg.Wait()
+}
+
+// WakesAreOne: a thousand wakes that come before the loop looks cost one turn.
+func WakesAreOne(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	l.Did("a thousand times Wake, then Poll")
+	for range 1000 {
+		l.Engine().Wake()
+	}
+	l.TurnWithin(time.Minute)
+	l.SuspectNext(labtest.Rule{ID: "wakes-not-coalesced", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdle()
+}
+
+// ShutdownSendsWhatIsQueued: a client that reads late gets everything and the end of
+// data; nobody can connect any more; Shutdown returns nil.
+func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine) {
+	answer := labtest.Pattern(8, 8<<20)
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
+		labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) { c.Send(answer) }}))
+	idle, busy := l.Dial(), l.DialSmall()
+	idle.WantOpen()
+	busy.Send([]byte("go"))
+	l.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: busy, Problem: "the client's bytes should arrive, but do not"},
+		func(engine.Engine) bool { return busy.Received() == 2 })
+	addr := l.Addr()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*labtest.Patience)
+	defer cancel()
+	done := l.Shutdown(ctx)
+	l.Did("connect while it shuts down")
+	l.UntilRefused(addr)
+	idle.Suspect(labtest.Rule{ID: "shutdown-drops-queue", For: []labtest.Symptom{labtest.EarlyReset}})
+	idle.WantEOF()
+	idle.Close()
+	busy.Suspect(labtest.Rule{ID: "shutdown-drops-queue", For: []labtest.Symptom{labtest.EarlyEOF, labtest.EarlyReset}})
+	busy.Want(answer)
+	busy.WantEOF()
+	busy.Close()
+	if err := l.WantDone(done, labtest.Patience); err != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown should return nil when every connection has ended in order, but returned %q", err)})
+	}
+	var poll error
+	l.Do(func(e engine.Engine) { poll = e.Poll(0) })
+	if !errors.Is(poll, engine.ErrClosed) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("after Shutdown the engine should be closed and Poll return ErrClosed, but it returned %v", poll)})
+	}
+}
+
+// ShutdownKeepsItsDeadline: a client that never reads does not hold it up for ever.
+func ShutdownKeepsItsDeadline(t *testing.T, newEngine Engine) {
+	answer := labtest.Pattern(8, 16<<20)
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
+		labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))
+	c := l.DialSmall()
+	c.WantOpen()
+	const grace = 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	l.SuspectNext(labtest.Rule{ID: "shutdown-ignores-deadline", For: []labtest.Symptom{labtest.ShutdownHangs}})
+	err := l.WantDone(l.Shutdown(ctx), grace)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown should return its context's error when time is over, but returned %v", err)})
+	}
+	if err := c.WantClosed(); !errors.Is(err, engine.ErrShutdown) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Problem: fmt.Sprintf("a connection that Shutdown had to cut should get ErrShutdown, but got %v", err)})
+	}
+}
+
+// CloseEndsEverything: Close in the middle of traffic ends each connection with
+// ErrClosed.
+func CloseEndsEverything(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	clients := l.DialMany(20)
+	l.WantCount(20)
+	for i, c := range clients {
+		c.SendInBackground(labtest.Pattern(i, 1<<20))
+	}
+	clients[0].WaitMoving(1000)
+	l.Did("Close, in the middle of it")
+	l.Pause()
+	l.Do(func(e engine.Engine) { e.Close() })
+	for _, c := range clients {
+		if err := c.WantClosed(); err == nil {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Problem: "OnClose should get ErrClosed for a connection that Close has cut, but got nil"})
+		}
+		c.WantGone()
+	}
+}

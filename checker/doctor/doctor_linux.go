@@ -1,0 +1,135 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func system() []Check {
+	return []Check{kernel(), house(), files(), somaxconn(), ioUring(), wine(), ss()}
+}
+
+func read(path string) string {
+	text, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(text))
+}
+
+func kernel() Check {
+	release := read("/proc/sys/kernel/osrelease")
+	major, rest, _ := strings.Cut(release, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, _ := strconv.Atoi(major)
+	b, _ := strconv.Atoi(strings.TrimFunc(minor, func(r rune) bool { return r < '0' || r > '9' }))
+	c := Check{Name: "kernel", State: OK, Value: "Linux " + release}
+	switch {
+	case a < 4 || a == 4 && b < 5:
+		c.State, c.Cure = Warning, "lessons 01 to 03 want 4.5 or newer"
+	case a < 6:
+		c.State, c.Cure = Warning, "lesson 06 leaves out what this kernel's io_uring does not have; 6.0 has all it uses"
+	}
+	return c
+}
+
+// house says what the lab runs in: a container or WSL often explains the rest.
+func house() Check {
+	c := Check{Name: "runs in", State: Info, Value: "no container or virtual Linux that shows"}
+	release := strings.ToLower(read("/proc/sys/kernel/osrelease"))
+	switch {
+	case strings.Contains(release, "microsoft") && strings.Contains(release, "wsl2"):
+		c.Value = "WSL 2"
+		if dir, _ := os.Getwd(); strings.HasPrefix(dir, "/mnt/") {
+			c.State, c.Cure = Warning, "files under /mnt are slow and send no notifications; clone into your Linux home"
+		}
+	case strings.Contains(release, "microsoft"):
+		c.State, c.Value, c.Cure = Warning, "WSL 1, which has no Linux kernel", "wsl --set-version DISTRIBUTION 2"
+	case exists("/.dockerenv"):
+		c.Value = "a Docker container"
+	case exists("/run/.containerenv"):
+		c.Value = "a Podman container"
+	case strings.Contains(read("/proc/1/cgroup"), "kubepods"), os.Getenv("KUBERNETES_SERVICE_HOST") != "":
+		c.Value = "a Kubernetes pod"
+	case strings.Contains(release, "gvisor"), strings.Contains(read("/proc/version"), "gVisor"):
+		c.State, c.Value, c.Cure = Warning, "gVisor", "its network stack is not Linux's: expect differences"
+	case os.Getenv("container") != "":
+		c.Value = "a container (" + os.Getenv("container") + ")"
+	}
+	return c
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func files() Check {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return Check{"descriptors", Warning, err.Error(), ""}
+	}
+	// The Go runtime raises the soft limit of this process; the kernel's own table
+	// says what a shell's children begin with no better, so only the hard one counts.
+	c := Check{Name: "descriptors", State: OK, Value: fmt.Sprintf("soft %d, hard %d", l.Cur, l.Max)}
+	if l.Max < 20000 {
+		c.State = Warning
+		c.Cure = "crowds of 10,000 clients will be made smaller; raise the hard limit: ulimit -Hn 65536 as root, LimitNOFILE= in systemd, --ulimit nofile=65536 for docker run"
+	}
+	return c
+}
+
+func somaxconn() Check {
+	text := read("/proc/sys/net/core/somaxconn")
+	c := Check{Name: "accept queue", State: OK, Value: "net.core.somaxconn = " + text}
+	if n, err := strconv.Atoi(text); err != nil {
+		c.State, c.Value = Info, "net.core.somaxconn cannot be read"
+	} else if n < 1024 {
+		c.State, c.Cure = Warning, "bursts of clients may have to connect twice: sysctl -w net.core.somaxconn=4096"
+	}
+	return c
+}
+
+func ioUring() Check {
+	c := Check{Name: "io_uring", State: Warning}
+	disabled := read("/proc/sys/kernel/io_uring_disabled")
+	// struct io_uring_params is 120 bytes; features is its sixth word.
+	var params [30]uint32
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&params)), 0)
+	if errno == 0 {
+		unix.Close(int(fd))
+		c.State, c.Value = OK, fmt.Sprintf("works (features %#x)", params[5])
+		return c
+	}
+	c.Value = "io_uring_setup: " + unix.ErrnoName(errno)
+	switch {
+	case errors.Is(errno, unix.ENOSYS):
+		c.Cure = "the kernel has no io_uring (5.1 or newer does), or the sandbox hides it; lesson 06 will not run"
+	case disabled == "1" || disabled == "2":
+		c.Value += ", kernel.io_uring_disabled = " + disabled
+		c.Cure = "sysctl -w kernel.io_uring_disabled=0 (as root, on the host)"
+	case errors.Is(errno, unix.EPERM):
+		c.Cure = "a seccomp filter forbids it, as container engines do: docker run --security-opt seccomp=unconfined, or allow io_uring_setup, _enter and _register in the profile"
+	case errors.Is(errno, unix.ENOMEM):
+		c.Cure = "locked memory is limited: ulimit -l unlimited"
+	}
+	return c
+}
+
+func wine() Check {
+	if path := found("wine64", "wine"); path != "" {
+		return Check{"Wine", OK, path, ""}
+	}
+	return Check{"Wine", Info, "not found",
+		"lesson 05 has an emulation; to run the real Windows code too: apt install wine64"}
+}
+
+func ss() Check {
+	if path := found("ss"); path != "" {
+		return Check{"ss", OK, path, ""}
+	}
+	return Check{"ss", Info, "not found", "the lessons look at sockets with it: apt install iproute2"}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"flag"
+	"strings"
+
+	"iolab/checker/report"
+)
+
+func runHelp(a *app, _ *flag.FlagSet, args []string) error {
+	if len(args) == 0 {
+		a.help()
+		return nil
+	}
+	if args[0] == "json" {
+		a.printf("%s", jsonHelp)
+		return nil
+	}
+	v, err := findVerb(args[0])
+	if err == nil {
+		a.helpVerb(v)
+	}
+	return err
+}
+
+func (a *app) help() {
+	a.printf("%s\n\n", a.paint(report.Bold, "go run ./checker [COMMAND] [ARGUMENTS] [FLAGS]"))
+	for _, v := range verbs {
+		left := strings.TrimSpace(v.name + " " + v.args)
+		if len(left) > 22 {
+			a.printf("  %s\n  %-22s  %s\n", left, "", v.summary)
+		} else {
+			a.printf("  %-22s  %s\n", left, v.summary)
+		}
+	}
+	a.printf(`
+A lesson is written 2, 02, 02-epoll-lt or epoll-lt, a step 02.4 or 2.4.
+
+Every command takes -json, -ascii and -no-color (or NO_COLOR=1 in the environment).
+Exit status: 0 passed, 1 a step failed, 2 wrong command line, 3 cannot run here,
+130 interrupted. "go run" shows all but 0 as 1.
+`)
+}
+
+func (v verb) usage() string { return strings.TrimSpace("go run ./checker " + v.name + " " + v.args) }
+
+func (a *app) helpVerb(v verb) {
+	a.printf("%s\n\n  %s\n", a.paint(report.Bold, v.usage()), v.summary)
+	if v.detail != "" {
+		a.printf("  %s\n", v.detail)
+	}
+	if v.raw != nil {
+		return
+	}
+	f := v.flagSet(a)
+	f.SetOutput(a.out)
+	a.printf("\n")
+	f.PrintDefaults()
+}
+
+const jsonHelp = `-json prints one JSON object on standard output. Fields are only ever added.
+
+error     {"error": "...", "exit": 2}           in place of any of these
+
+map       {"os", "next": "01.3", "notes": [], "lessons": [LESSON]}
+list      {"lessons": [LESSON]}
+LESSON    {"number", "folder", "title", "ready", "runs": "native|emulated|",
+           "why", "done", "before", "steps": [{"number", "title", "asks",
+           "outcome", "tests": [{"name", "only": ["linux"]}]}]}
+          ready: false while the lesson is still to come; before: steps that had
+          passed before the last edit; only: the systems that have the test
+run       {"lesson", "subject": "yours|solution", "outcome", "notes": [],
+           "steps": [STEP]}                     also solution -run
+STEP      {"step", "title", "outcome", "seconds", "output", "reports": [REPORT]}
+REPORT    {"lesson", "step", "test", "outcome", "problem", "story": [{"did",
+           "got"}], "evidence": [{"name", "text"}], "cause": {"id", "text", "read"}}
+outcome   passed, failed, not-started, unavailable; "" if it did not run
+watch     one RUN object a line for each run
+hint      {"lesson", "step", "number", "of", "text"}
+reset     {"lesson", "backup", "files": []}
+solution  {"lesson", "shown", "diff"}
+doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
+verify    one object a line: {"lesson", "check", "ok", "seconds", "problem"}
+`

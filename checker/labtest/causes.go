@@ -1,0 +1,349 @@
+package labtest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"iolab/checker/report"
+	"iolab/lessons/engine"
+)
+
+// Rule is a likely mistake and the evidence that points to it. Rules are tried in
+// order and the first that fits is reported, so the special ones come before the
+// general.
+type Rule struct {
+	ID   string // of a cause in the table
+	For  []Symptom
+	When func(s *Scene) bool // nil: the symptom is enough
+}
+
+func (r Rule) fits(s *Scene) bool {
+	return (len(r.For) == 0 || slices.Contains(r.For, s.Symptom)) && (r.When == nil || r.When(s))
+}
+
+// cause is the first rule's that fits, those of the test before the general ones.
+func (s *Scene) cause() *report.Cause {
+	if s.Suspect != "" {
+		return causeByID(s.Suspect)
+	}
+	for _, list := range [][]Rule{s.Suspects, rules} {
+		for _, r := range list {
+			if r.fits(s) {
+				return causeByID(r.ID)
+			}
+		}
+	}
+	return nil
+}
+
+func causeByID(id string) *report.Cause {
+	c, ok := causes[id]
+	if !ok {
+		panic(fmt.Sprintf("labtest: no cause %q in the table", id))
+	}
+	return &report.Cause{ID: id, Text: c.text, Read: c.read}
+}
+
+// rules are the mistakes that can be told from the evidence alone, whichever test
+// met them.
+var rules = []Rule{
+	// The loop is stuck or dead.
+	{"blocking-socket", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.In("Read", "Write", "Accept", "Accept4", "accept", "transfer", "read", "write") && !s.Answers && s.CPU < 0.5
+	}},
+	{"loop-inside-poll", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return !s.Answers && s.CPU > 0.5
+	}},
+	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
+		return s.In("EpollWait", "Select", "Kevent") && s.CPU < 0.5
+	}},
+	{"eintr-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EINTR) }},
+	{"closed-fd-in-set", []Symptom{PollFails}, func(s *Scene) bool {
+		return errors.Is(s.Err, syscall.EBADF)
+	}},
+	{"out-of-descriptors-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool {
+		return errors.Is(s.Err, syscall.EMFILE) || errors.Is(s.Err, syscall.ENFILE)
+	}},
+	{"eagain-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EAGAIN) }},
+	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
+	{"fd-beyond-fd_setsize", []Symptom{Panics}, func(s *Scene) bool {
+		return strings.Contains(s.Stack, "FdSet")
+	}},
+
+	// Bytes do not come.
+	{"write-interest-never-armed", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
+		return s.Queued > 0 && s.Sock.Unsent == 0 && (!s.HasEpoll || s.Watched && !s.Armed("EPOLLOUT"))
+	}},
+	{"queue-not-flushed", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
+		return s.Queued > 0 && s.Sock.Unsent == 0
+	}},
+	{"reading-never-resumed", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
+		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater && s.Stats.ShortWrites > 0 &&
+			(!s.HasEpoll || s.Watched && !s.Armed("EPOLLIN"))
+	}},
+	{"eof-taken-as-close", []Symptom{EarlyEOF, EarlyReset}, func(s *Scene) bool {
+		return s.Known && s.Gone && s.CloseErr == nil && s.Client.ended.Load()
+	}},
+	{"short-write-dropped", []Symptom{NoData, WrongBytes, EarlyEOF}, func(s *Scene) bool {
+		return s.Queued == 0 && s.Stats.ShortWrites > 0 && s.Stats.BytesOut < s.Stats.BytesIn
+	}},
+	{"short-write-dropped", []Symptom{NoData, WrongBytes}, func(s *Scene) bool {
+		return s.HasFD && s.Queued == 0 && s.Sock.Unread == 0 && s.Sock.Unsent == 0 && s.Client.received.Load() > 0 &&
+			s.Client.received.Load() < s.Client.sent.Load()
+	}},
+	{"not-in-the-interest-list", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
+		return s.HasEpoll && s.HasFD && !s.Watched
+	}},
+	{"input-not-read", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
+		return s.HasFD && s.Sock.Unread > 0
+	}},
+
+	// Accepting.
+	{"listener-not-watched", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0 && s.HasEpoll && (!s.ListenIn || !hasEvent(s.ListenInt, "EPOLLIN"))
+	}},
+	{"accept-queue-not-drained", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0
+	}},
+
+	// Closing.
+	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose}, func(s *Scene) bool {
+		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && !s.Gone
+	}},
+	{"descriptor-not-closed", []Symptom{DescriptorsLeak}, func(s *Scene) bool {
+		for _, fd := range s.Leaked {
+			if fd.Kind == "tcp" {
+				return true
+			}
+		}
+		return false
+	}},
+	{"engine-descriptor-not-closed", []Symptom{DescriptorsLeak}, nil},
+	{"count-never-lowered", []Symptom{CountHigh}, func(s *Scene) bool { return s.Stats.Connections != s.Count || s.Client == nil }},
+
+	// Busy.
+	{"registration-outlives-close", []Symptom{Busy}, func(s *Scene) bool {
+		for _, i := range s.Epoll {
+			if i.Ghost {
+				return true
+			}
+		}
+		return false
+	}},
+	{"emfile-spins", []Symptom{Busy}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0
+	}},
+	{"write-interest-left-armed", []Symptom{Busy}, func(s *Scene) bool {
+		if !s.HasEpoll {
+			return s.Stats.Calls[engine.CallSelect] > 0
+		}
+		for _, i := range s.Epoll {
+			if hasEvent(i, "EPOLLOUT") && !hasEvent(i, "EPOLLET") {
+				return true
+			}
+		}
+		return false
+	}},
+	{"wakeup-not-cleared", []Symptom{Busy}, nil},
+}
+
+type cause struct{ text, read string }
+
+// causes are the mistakes that reports name. Mutants refer to them by ID.
+var causes = map[string]cause{
+	"blocking-socket": {
+		"The loop is blocked in a read, write or accept: the descriptor is in blocking mode. One quiet client then holds up all. Every descriptor has to be non-blocking; accept4 with SOCK_NONBLOCK makes it so in the same call.",
+		"accept4(2), O_NONBLOCK in open(2)"},
+	"loop-inside-poll": {
+		"The loop spins inside a single Poll: a for loop in there has no end. Poll makes one turn, and returns.",
+		"Engine.Poll in lessons/engine"},
+	"wait-ignores-timeout": {
+		"The wait call does not get the timeout that Poll was given (a negative one means for ever).",
+		"Engine.Poll in lessons/engine"},
+	"eintr-ends-the-loop": {
+		"A signal interrupted the wait (EINTR) and Poll returned that as an error. Go's scheduler sends signals all the time: take EINTR for \"nothing happened\".",
+		"signal(7), \"Interruption of system calls\""},
+	"eagain-ends-the-loop": {
+		"EAGAIN is not an error: the kernel has nothing for you right now. Note it and go on.",
+		"read(2), accept(2)"},
+	"connection-error-ends-the-loop": {
+		"The error of one connection came out of Poll. It concerns that connection alone: close it, give the error to OnClose, and go on.",
+		"Engine.Poll in lessons/engine"},
+	"out-of-descriptors-ends-the-loop": {
+		"accept found no free descriptor (EMFILE) and the whole loop ended. The connections there are can be served all the same: stop accepting until a descriptor comes free.",
+		"accept(2), EMFILE"},
+	"closed-fd-in-set": {
+		"A descriptor was closed and is still asked about (EBADF). One such descriptor in an fd_set, and select fails for all: take it out of the sets before you close it.",
+		"select(2), EBADF"},
+	"fd-beyond-fd_setsize": {
+		"A descriptor of 1024 (FD_SETSIZE) or more was put into an fd_set, which has no room for it. C would overwrite other memory without a word. Check before, and refuse the connection.",
+		"select(2), FD_SETSIZE"},
+	"fd-set-consumed": {
+		"select leaves only the ready descriptors in the sets it is given. What it was given is gone after the first turn: hand it a copy each time.",
+		"select(2): \"sets are modified in place\""},
+	"nfds-off-by-one": {
+		"The highest descriptor is never reported: nfds is the highest descriptor plus one, not the highest.",
+		"select(2), nfds"},
+	"timeout-rounded-down": {
+		"The timeout is rounded down to what the wait call can express, at the end to 0: the wait does not wait, and the loop turns busy. Round up.",
+		"epoll_wait(2), timeout"},
+	"write-interest-never-armed": {
+		"The engine has bytes queued, the socket has room, and nobody asks the kernel for writability: after a short write, ask for it (EPOLLOUT, the write set) and send the rest when it comes.",
+		"Step \"Short writes\""},
+	"queue-not-flushed": {
+		"The engine has bytes queued and the socket has room, but the queue is not sent when the kernel reports the socket writable.",
+		"Step \"Short writes\""},
+	"write-interest-left-armed": {
+		"A socket that has room is writable all the time: write interest that stays on with nothing queued makes every wait return at once. Ask for writability only while something is queued.",
+		"Step \"Short writes\""},
+	"short-write-dropped": {
+		"write took only a part (a short write) or nothing (EAGAIN), and the rest was dropped: less went out than came in, and nothing is queued. Queue what the kernel did not take.",
+		"write(2), RETURN VALUE"},
+	"reading-never-resumed": {
+		"Reading stopped at the high-water mark and did not go on when the queue had drained: bytes wait in the receive queue, and nobody asks for them.",
+		"Conn.Send in lessons/engine"},
+	"no-backpressure": {
+		"The engine goes on reading from a client that does not read its answers, and its queue grows. Past the high-water mark, stop reading from that connection until the queue has drained to the low-water mark.",
+		"Conn.Send in lessons/engine"},
+	"hard-limit-ignored": {
+		"Send took more than Config.HardLimit allows. It has to return ErrBackpressure then, and keep nothing of that message.",
+		"Conn.Send in lessons/engine"},
+	"backpressure-keeps-a-part": {
+		"Send returned ErrBackpressure, yet a part of that message was sent or queued. The peer then sees half a message. Check the limit before the first byte goes out.",
+		"Conn.Send in lessons/engine"},
+	"rdhup-while-paused": {
+		"The peer has ended its output, and EPOLLRDHUP is still in the interest of a connection that is not being read: level-triggered, it is reported for ever. It goes with EPOLLIN, on and off.",
+		"epoll_ctl(2), EPOLLRDHUP"},
+	"read-budget-ignored": {
+		"One client that floods is read until it has nothing left, while all others wait. Read at most Config.ReadBudget from a connection, then turn to the next.",
+		"Config.ReadBudget in lessons/engine"},
+	"not-in-the-interest-list": {
+		"The kernel is not watching this connection's descriptor: it never got into the interest list (EPOLL_CTL_ADD), or was taken out too early.",
+		"epoll_ctl(2)"},
+	"input-not-read": {
+		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
+		"Step \"Reading\""},
+	"listener-not-watched": {
+		"Clients wait in the accept queue, and the listener is not in the interest list (any more).",
+		"accept(2), epoll_ctl(2)"},
+	"accept-queue-not-drained": {
+		"Clients wait in the accept queue, and nobody accepts them: the listener's readability is not asked for, or not acted on.",
+		"accept(2)"},
+	"accept-never-resumed": {
+		"Accepting stopped when the descriptors ran out, and did not go on when there were some again.",
+		"accept(2), EMFILE"},
+	"emfile-spins": {
+		"The descriptors ran out, accept fails, and the listener stays readable: every wait returns at once. Stop asking for the listener until a descriptor comes free, or keep one in reserve to accept and refuse with.",
+		"accept(2), EMFILE"},
+	"max-connections-ignored": {
+		"More connections are served than Config.MaxConnections allows: accept those beyond it, close them and count them in Stats.Refused.",
+		"Config.MaxConnections in lessons/engine"},
+	"end-of-data-not-seen": {
+		"The client has closed, and the server's socket is in CLOSE_WAIT: a read of 0 bytes is the end of data, and nobody acted on it.",
+		"read(2), RETURN VALUE"},
+	"descriptor-not-closed": {
+		"A connection ended and its descriptor stayed open. The server will run out of them.",
+		"close(2)"},
+	"engine-descriptor-not-closed": {
+		"The engine is closed and one of its own descriptors is still open.",
+		"Engine.Close in lessons/engine"},
+	"count-never-lowered": {
+		"The connections are gone and ConnectionCount still counts them.",
+		"Engine.ConnectionCount in lessons/engine"},
+	"close-without-onclose": {
+		"A connection ended without its OnClose. The service can then never forget it.",
+		"Handler.OnClose in lessons/engine"},
+	"eof-taken-as-close": {
+		"The client ended its output, and the server closed the whole connection at once. The end of input is not the end of output: send what is queued first, then close.",
+		"shutdown(2), \"half-close\" in the lesson"},
+	"close-before-read": {
+		"The end of the connection was reported together with data (EPOLLIN with EPOLLRDHUP or EPOLLHUP), and the connection was closed before the data was read. Read first.",
+		"epoll_ctl(2), EPOLLHUP"},
+	"reset-not-reported": {
+		"The connection was reset and OnClose did not get the error (ECONNRESET). A service cannot tell a lost client from one that said goodbye.",
+		"Handler.OnClose in lessons/engine"},
+	"end-reported-as-error": {
+		"The client closed in order, and OnClose got an error. The end of data is nil.",
+		"Handler.OnClose in lessons/engine"},
+	"event-after-close": {
+		"The handler closed a connection, and an event that the kernel had already reported for it was still handed on. Check, before each event of a batch, whether its connection is closed by now.",
+		"\"A connection's life\" in lessons/engine"},
+	"stale-event": {
+		"A connection was closed within a batch of events, its descriptor was given to a new one, and an event of the old one hit the new. Put a generation beside the descriptor in the event's data, or close descriptors only after the batch.",
+		"epoll(7), \"Possible pitfalls\""},
+	"registration-outlives-close": {
+		"A descriptor was closed, but a duplicate of it is open elsewhere, so its registration lives on and reports for ever. EPOLL_CTL_DEL before close.",
+		"epoll(7), question 6"},
+	"epoll_ctl-per-message": {
+		"epoll_ctl is called for messages that change nothing in the interest list. Remember what is armed, and call it only when that changes.",
+		"Step \"Short writes\""},
+	"callback-inside-callback": {
+		"A callback ran inside another one: most often OnClose straight from Close or Send. A handler in the middle of its work does not expect that. Note the connection, and call OnClose when the running callback has returned.",
+		"\"A connection's life\" in lessons/engine"},
+	"id-reused": {
+		"An ID came twice. Descriptors are used again; a counter never is.",
+		"Conn.ID in lessons/engine"},
+	"callback-before-onopen": {
+		"A connection's first callback has to be OnOpen.",
+		"\"A connection's life\" in lessons/engine"},
+	"onclose-twice": {
+		"OnClose came twice for one connection: two places end it (a failed write and the event that follows, say) and neither looks whether the other has.",
+		"\"A connection's life\" in lessons/engine"},
+	"callback-after-onclose": {
+		"A callback came after the connection's OnClose, which is the last.",
+		"\"A connection's life\" in lessons/engine"},
+	"empty-ondata": {
+		"A read of 0 bytes is the end of data; it was handed on as data.",
+		"read(2), RETURN VALUE"},
+	"send-after-close": {
+		"Send has to return ErrClosed once the connection is closed, or its output ended with CloseWrite.",
+		"Conn.Send in lessons/engine"},
+	"closewrite-drops-queue": {
+		"CloseWrite ended the output before the queue was sent. The end of data comes after the data.",
+		"Conn.CloseWrite in lessons/engine"},
+	"wakeup-not-cleared": {
+		"The wait returns at once again and again: something stays ready that nobody takes care of (the wake descriptor not read, a listener not accepted from, a connection at its end not closed).",
+		"epoll(7), level-triggered; select(2)"},
+	"wake-lost": {
+		"A Wake was lost. Either nothing makes the wait return (is the wake descriptor in the list?), or the flag that makes many wakes one is not reset when the loop has seen the wake, or is reset before the descriptor is read.",
+		"Engine.Wake in lessons/engine"},
+	"wakes-not-coalesced": {
+		"Each Wake costs a turn of its own. Wakes that come before the loop has seen the first are one.",
+		"Engine.Wake in lessons/engine"},
+	"idle-not-closed": {
+		"A connection on which nothing moved stays open beyond Config.IdleTimeout. If nothing else wakes the loop, its wait must end in time to look.",
+		"Config.IdleTimeout in lessons/engine"},
+	"active-taken-for-idle": {
+		"A connection on which bytes moved all the time was closed as idle: note the time at each byte that moves.",
+		"Config.IdleTimeout in lessons/engine"},
+	"slow-turn-not-counted": {
+		"A handler blocked the loop, and Stats does not show it: measure from the return of the wait to the end of the turn, and count what is over Config.TurnBudget.",
+		"Stats.SlowTurns in lessons/engine"},
+	"waiting-counted-as-busy": {
+		"Waiting was counted as work: start the clock when the wait has returned.",
+		"Stats.SlowTurns in lessons/engine"},
+	"shutdown-drops-queue": {
+		"Shutdown closed a connection that still had bytes to send. Stop accepting, let every queue drain, then end each connection in order.",
+		"Engine.Shutdown in lessons/engine"},
+	"shutdown-ignores-deadline": {
+		"Shutdown waits for a client that never reads, beyond its context's deadline. A blocked wait does not see a deadline: let the context wake it.",
+		"Engine.Shutdown in lessons/engine"},
+	"shutdown-still-accepts": {
+		"Shutdown leaves the listener open. New clients connect to a server that will never serve them.",
+		"Engine.Shutdown in lessons/engine"},
+	"no-close-on-exec": {
+		"The descriptor is inherited by every child process the server starts, and keeps connections open that the server has closed. Set close-on-exec when it is made (SOCK_CLOEXEC, EPOLL_CLOEXEC, EFD_CLOEXEC).",
+		"open(2), O_CLOEXEC"},
+	"no-nodelay": {
+		"TCP_NODELAY is not set: Nagle's algorithm holds back a small answer until the last one is acknowledged, up to 40 ms.",
+		"tcp(7), TCP_NODELAY"},
+	"no-reuseaddr": {
+		"SO_REUSEADDR is not set: after a restart the port is taken for up to a minute by connections in TIME_WAIT.",
+		"socket(7), SO_REUSEADDR"},
+	"wrong-stats": {
+		"A counter of Stats does not say what happened. The lab's later lessons compare engines by these numbers.",
+		"Stats in lessons/engine"},
+}

@@ -1,0 +1,438 @@
+package labtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"iolab/lessons/engine"
+)
+
+// Client is the other end of one connection.
+type Client struct {
+	l     *Lab
+	Name  string
+	conn  *net.TCPConn
+	local netip.AddrPort
+
+	sent     atomic.Int64
+	received atomic.Int64
+	sending  sync.WaitGroup
+	sendErr  error
+	ended    atomic.Bool // it has ended its output
+	suspects []Rule
+}
+
+// Dial connects a client.
+func (l *Lab) Dial() *Client {
+	l.t.Helper()
+	c := l.dial(net.Dialer{})
+	l.Did("%s connects", c.Name)
+	return c
+}
+
+// DialSmall connects a client with a small receive buffer, so that it soon holds
+// the server up when it does not read.
+func (l *Lab) DialSmall() *Client {
+	l.t.Helper()
+	c := l.dial(net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { setReceiveBuffer(fd, 4096) })
+	}})
+	l.Did("%s connects, with a receive buffer of 4 KiB", c.Name)
+	return c
+}
+
+// DialMany connects n clients.
+func (l *Lab) DialMany(n int) []*Client {
+	l.t.Helper()
+	l.Did("%d clients connect", n)
+	clients := make([]*Client, n)
+	for i := range clients {
+		clients[i] = l.dial(net.Dialer{})
+	}
+	return clients
+}
+
+func (l *Lab) dial(d net.Dialer) *Client {
+	l.t.Helper()
+	l.healthy()
+	d.Timeout = Patience
+	conn, err := d.Dial("tcp", l.Addr())
+	if err != nil {
+		l.healthy()
+		l.Did("client %d connects", len(l.clients)+1)
+		l.Got("%v", err)
+		l.Fail(Failure{Symptom: ConnectFails, Err: err, Problem: fmt.Sprintf("a client should be able to connect to %s, but got %q", l.Addr(), err)})
+	}
+	c := &Client{l: l, Name: fmt.Sprintf("client %d", len(l.clients)+1), conn: conn.(*net.TCPConn)}
+	c.local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	l.clients = append(l.clients, c)
+	return c
+}
+
+// Local is the client's address: what the server sees as the remote one.
+func (c *Client) Local() netip.AddrPort { return c.local }
+
+// Pattern is n bytes that no shifted or repeated piece of itself is equal to; each
+// seed gives others.
+func Pattern(seed, n int) []byte {
+	p := make([]byte, n)
+	x := uint64(seed)*0x9E3779B97F4A7C15 + 1
+	for i := range p {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		p[i] = byte(x >> 32)
+	}
+	return p
+}
+
+// Send sends data and waits until the kernel has it all.
+func (c *Client) Send(data []byte) {
+	c.l.t.Helper()
+	c.l.Did("%s sends %s", c.Name, count(len(data)))
+	c.send(data)
+}
+
+// send is Send without a line in the story, for clients that talk much.
+func (c *Client) send(data []byte) {
+	c.l.t.Helper()
+	if err := c.write(data); err != nil {
+		c.l.healthy()
+		c.l.Got("%v", err)
+		c.l.Fail(Failure{Symptom: symptomOf(err, SendStalls), Client: c, Err: err,
+			Problem: fmt.Sprintf("%s should be able to send %s, but after %d: %v", c.Name, count(len(data)), c.sent.Load(), plain(err))})
+	}
+}
+
+// write sends data; its deadline moves on as long as bytes do.
+func (c *Client) write(data []byte) error {
+	for len(data) > 0 {
+		c.conn.SetWriteDeadline(time.Now().Add(Patience))
+		n, err := c.conn.Write(data[:min(len(data), 64<<10)])
+		c.sent.Add(int64(n))
+		data = data[n:]
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SendInBackground sends data from a goroutine of its own, for a client that sends
+// more than the server will take before it is read from. [Client.WaitSent] waits
+// for it.
+func (c *Client) SendInBackground(data []byte) {
+	c.l.Did("%s begins to send %s", c.Name, count(len(data)))
+	c.sending.Go(func() {
+		for len(data) > 0 {
+			// No deadline: a server that pauses a client that does not read is right.
+			c.conn.SetWriteDeadline(time.Time{})
+			n, err := c.conn.Write(data[:min(len(data), 64<<10)])
+			c.sent.Add(int64(n))
+			data = data[n:]
+			if err != nil {
+				c.sendErr = err
+				return
+			}
+		}
+	})
+}
+
+// WaitSent waits for SendInBackground.
+func (c *Client) WaitSent() {
+	c.l.t.Helper()
+	done := make(chan struct{})
+	go func() { c.sending.Wait(); close(done) }()
+	c.awaitProgress(done, &c.sent, Failure{Symptom: SendStalls, Client: c,
+		Problem: fmt.Sprintf("%s should be able to send all it has once it reads, but the server takes no more", c.Name)})
+	if c.sendErr != nil {
+		c.l.healthy()
+		c.l.Fail(Failure{Symptom: symptomOf(c.sendErr, SendStalls), Client: c, Err: c.sendErr,
+			Problem: fmt.Sprintf("%s should be able to send all it has, but after %s: %v", c.Name, count(int(c.sent.Load())), plain(c.sendErr))})
+	}
+}
+
+// awaitProgress waits for done as long as moving moves.
+func (c *Client) awaitProgress(done <-chan struct{}, moving *atomic.Int64, f Failure) {
+	c.l.t.Helper()
+	last, deadline := moving.Load(), time.Now().Add(Patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		if now := moving.Load(); now != last {
+			last, deadline = now, time.Now().Add(Patience)
+		}
+		if time.Now().After(deadline) {
+			c.l.healthy()
+			c.l.Fail(f)
+		}
+	}
+}
+
+// WaitStalled waits until the server takes no more from a client that sends in the
+// background and does not read, and returns how many bytes it took.
+func (c *Client) WaitStalled() int64 {
+	c.l.t.Helper()
+	c.l.Did("%s does not read, and waits until the server takes no more", c.Name)
+	last, since := int64(-1), time.Now()
+	for time.Since(since) < 300*time.Millisecond {
+		if now := c.sent.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		c.l.healthy()
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.l.Got("it took %s", count(int(last)))
+	return last
+}
+
+// Want reads as many bytes as want has and compares them.
+func (c *Client) Want(want []byte) {
+	c.l.t.Helper()
+	c.l.Did("%s reads %s", c.Name, count(len(want)))
+	c.want(want)
+}
+
+func (c *Client) want(want []byte) {
+	c.l.t.Helper()
+	got := make([]byte, len(want))
+	n, err := c.read(got)
+	if i := firstDifference(got[:n], want[:n]); i >= 0 {
+		c.l.Got("other bytes from offset %d on: %s instead of %s", i, quote(got[i:n]), quote(want[i:n]))
+		c.l.Fail(Failure{Symptom: WrongBytes, Client: c, Offset: int64(i), Got: got[:n], Want: want,
+			Problem: fmt.Sprintf("%s should read back what it sent, but byte %d is the first that differs", c.Name, i)})
+	}
+	if err == nil {
+		return
+	}
+	c.l.healthy()
+	what := fmt.Sprintf("%s of %s", count(n), count(len(want)))
+	c.l.Got("%s, then %s", what, plain(err))
+	c.l.Fail(Failure{Symptom: symptomOf(err, NoData), Client: c, Err: err, Offset: int64(n),
+		Problem: fmt.Sprintf("%s should read %s, but got %s and then %s", c.Name, count(len(want)), count(n), plain(err))})
+}
+
+// read fills p; its deadline moves on as long as bytes do.
+func (c *Client) read(p []byte) (n int, err error) {
+	for n < len(p) {
+		c.conn.SetReadDeadline(time.Now().Add(Patience))
+		m, err := c.conn.Read(p[n:])
+		n += m
+		c.received.Add(int64(m))
+		if err != nil {
+			return n, err
+		}
+		if c.l.loopDead() {
+			c.l.healthy()
+		}
+	}
+	return n, nil
+}
+
+// Echo sends data and wants it back.
+func (c *Client) Echo(data []byte) {
+	c.l.t.Helper()
+	c.Send(data)
+	c.Want(data)
+}
+
+// EchoQuietly is Echo without lines in the story, for clients that talk much.
+func (c *Client) EchoQuietly(data []byte) {
+	c.l.t.Helper()
+	c.send(data)
+	c.want(data)
+}
+
+// CloseWrite ends the client's output (half-close).
+func (c *Client) CloseWrite() {
+	c.l.t.Helper()
+	c.l.Did("%s ends its output (shutdown(SHUT_WR), FIN)", c.Name)
+	c.ended.Store(true)
+	if err := c.conn.CloseWrite(); err != nil {
+		c.l.healthy()
+		c.l.Fail(Failure{Symptom: symptomOf(err, EarlyReset), Client: c, Err: err,
+			Problem: fmt.Sprintf("%s should be able to end its output, but the connection is gone: %v", c.Name, plain(err))})
+	}
+}
+
+// Close closes the client's socket.
+func (c *Client) Close() {
+	c.l.Did("%s closes", c.Name)
+	c.conn.Close()
+}
+
+// CloseAll closes clients.
+func (l *Lab) CloseAll(clients []*Client) {
+	l.Did("%d clients close", len(clients))
+	for _, c := range clients {
+		c.conn.Close()
+	}
+}
+
+// Reset closes the client's socket with a reset (SO_LINGER 0, RST).
+func (c *Client) Reset() {
+	c.l.Did("%s resets the connection (SO_LINGER 0, RST)", c.Name)
+	c.reset()
+}
+
+func (c *Client) reset() {
+	c.conn.SetLinger(0)
+	c.conn.Close()
+}
+
+// abandon closes the socket at the end of a test.
+func (c *Client) abandon() { c.reset() }
+
+// WantEOF waits for the server's end of data, and wants nothing before it.
+func (c *Client) WantEOF() {
+	c.l.t.Helper()
+	c.l.Did("%s waits for the end of data", c.Name)
+	var b [1]byte
+	n, err := c.read(b[:])
+	if err == io.EOF {
+		return
+	}
+	c.l.healthy()
+	if n > 0 {
+		c.l.Got("another byte: %s", quote(b[:n]))
+		c.l.Fail(Failure{Symptom: WrongBytes, Client: c, Problem: fmt.Sprintf("%s should see the end of data, but got a byte that nobody sent", c.Name)})
+	}
+	c.l.Got("%s", plain(err))
+	c.l.Fail(Failure{Symptom: symptomOf(err, NoEOF), Client: c, Err: err, Problem: fmt.Sprintf("%s should see the end of data (FIN), but: %s", c.Name, plain(err))})
+}
+
+// WantGone waits until the connection is over, in order or by a reset, dropping
+// what still comes.
+func (c *Client) WantGone() {
+	c.l.t.Helper()
+	c.l.Did("%s waits for the server to close", c.Name)
+	buf := make([]byte, 64<<10)
+	for {
+		c.conn.SetReadDeadline(time.Now().Add(Patience))
+		_, err := c.conn.Read(buf)
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.l.healthy()
+			c.l.Got("nothing")
+			c.l.Fail(Failure{Symptom: NoEOF, Client: c, Err: err, Problem: fmt.Sprintf("the server should close the connection of %s, but leaves it open", c.Name)})
+		}
+		return
+	}
+}
+
+// WantClosed waits until the engine has called OnClose for this client's
+// connection, and returns the error it gave.
+func (c *Client) WantClosed() (err error) {
+	c.l.t.Helper()
+	c.l.Did("wait for the OnClose of %s", c.Name)
+	c.l.Eventually(Failure{Symptom: NoOnClose, Client: c, Problem: fmt.Sprintf("OnClose should be called for %s, but is not", c.Name)},
+		func(engine.Engine) bool {
+			life, ok := c.l.service.lookup(c.local)
+			err = life.err
+			return ok && life.closed
+		})
+	return err
+}
+
+// WantOpen waits until the engine has called OnOpen for this client, and returns
+// the server's end.
+func (c *Client) WantOpen() (conn engine.Conn) {
+	c.l.t.Helper()
+	c.l.Eventually(Failure{Symptom: CountLow, Client: c, Problem: fmt.Sprintf("OnOpen should be called for %s, but is not", c.Name)},
+		func(engine.Engine) bool {
+			life, ok := c.l.service.lookup(c.local)
+			conn = life.conn
+			return ok
+		})
+	return conn
+}
+
+// Received is the number of bytes that the engine has given to OnData for this
+// client.
+func (c *Client) Received() int64 {
+	life, _ := c.l.service.lookup(c.local)
+	return life.bytes
+}
+
+func (l *Lab) loopDead() bool {
+	select {
+	case <-l.loop.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+// symptomOf is what a client's error says, or stalled if it waited in vain.
+func symptomOf(err error, stalled Symptom) Symptom {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return stalled
+	case err == io.EOF:
+		return EarlyEOF
+	default:
+		return EarlyReset
+	}
+}
+
+// plain is a client's error in words.
+func plain(err error) string {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("nothing for %v", Patience)
+	case err == io.EOF:
+		return "the end of data (FIN)"
+	case IsReset(err):
+		return "connection reset by peer (RST)"
+	}
+	return err.Error()
+}
+
+// count is a number of bytes, in words.
+func count(n int) string {
+	switch {
+	case n == 1:
+		return "1 byte"
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// quote shows the first bytes of p.
+func quote(p []byte) string {
+	if len(p) > 12 {
+		return fmt.Sprintf("%q…", p[:12])
+	}
+	return fmt.Sprintf("%q", p)
+}
+
+func firstDifference(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}

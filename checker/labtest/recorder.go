@@ -1,0 +1,146 @@
+package labtest
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"iolab/lessons/engine"
+)
+
+// recorder stands between the engine and the service and holds the engine to the
+// contract: which callbacks come, for whom, in what order.
+type recorder struct {
+	service engine.Handler
+
+	mu        sync.Mutex
+	running   string // the callback that runs now
+	byID      map[uint64]*life
+	byPeer    map[netip.AddrPort]*life
+	violation *violation
+	opened    int
+	ended     int
+}
+
+// life is what is known of one connection.
+type life struct {
+	conn   engine.Conn
+	id     uint64
+	bytes  int64 // given to OnData
+	closed bool
+	err    error
+}
+
+// violation is a broken rule of the contract, with the cause it points to.
+type violation struct {
+	problem string
+	cause   string
+}
+
+func newRecorder(service engine.Handler) *recorder {
+	return &recorder{service: service, byID: map[uint64]*life{}, byPeer: map[netip.AddrPort]*life{}}
+}
+
+func (r *recorder) broken(cause, format string, args ...any) {
+	if r.violation == nil {
+		r.violation = &violation{fmt.Sprintf(format, args...), cause}
+	}
+}
+
+func (r *recorder) firstViolation() (violation, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.violation == nil {
+		return violation{}, false
+	}
+	return *r.violation, true
+}
+
+// unclosed reports a connection that was opened and has not got its OnClose.
+func (r *recorder) unclosed() (violation, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opened == r.ended {
+		return violation{}, false
+	}
+	return violation{fmt.Sprintf("every connection should get its OnClose, but after Close %d of %d had none", r.opened-r.ended, r.opened), "close-without-onclose"}, true
+}
+
+// enter notes that a callback begins, and returns the connection's life.
+func (r *recorder) enter(name string, c engine.Conn) *life {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running != "" {
+		r.broken("callback-inside-callback", "no callback should run inside another, but %s was called while %s was running", name, r.running)
+	}
+	r.running = name
+	l := r.byID[c.ID()]
+	switch {
+	case name == "OnOpen" && l != nil:
+		r.broken("id-reused", "each connection should have an ID that no other ever had, but %d came twice", c.ID())
+	case name == "OnOpen":
+	case l == nil:
+		r.broken("callback-before-onopen", "OnOpen should be the first call for a connection, but %s came before it (ID %d)", name, c.ID())
+	case l.closed && name == "OnClose":
+		r.broken("onclose-twice", "OnClose should be called once for a connection, but came twice (ID %d)", c.ID())
+	case l.closed:
+		r.broken("callback-after-onclose", "OnClose should be the last call for a connection, but %s came after it (ID %d)", name, c.ID())
+	}
+	if l == nil {
+		l = &life{conn: c, id: c.ID()}
+		r.byID[c.ID()] = l
+		r.byPeer[c.RemoteAddr()] = l
+	}
+	return l
+}
+
+func (r *recorder) leave() {
+	r.mu.Lock()
+	r.running = ""
+	r.mu.Unlock()
+}
+
+// OnOpen implements engine.Handler.
+func (r *recorder) OnOpen(c engine.Conn) {
+	r.enter("OnOpen", c)
+	r.mu.Lock()
+	r.opened++
+	r.mu.Unlock()
+	r.service.OnOpen(c)
+	r.leave()
+}
+
+// OnData implements engine.Handler.
+func (r *recorder) OnData(c engine.Conn, data []byte) {
+	l := r.enter("OnData", c)
+	r.mu.Lock()
+	l.bytes += int64(len(data))
+	if len(data) == 0 {
+		r.broken("empty-ondata", "OnData should be called with at least one byte, but was called with none (ID %d)", c.ID())
+	}
+	r.mu.Unlock()
+	r.service.OnData(c, data)
+	r.leave()
+}
+
+// OnClose implements engine.Handler.
+func (r *recorder) OnClose(c engine.Conn, err error) {
+	l := r.enter("OnClose", c)
+	r.mu.Lock()
+	r.ended++
+	l.closed, l.err = true, err
+	r.mu.Unlock()
+	r.service.OnClose(c, err)
+	r.leave()
+}
+
+// lookup is what is known of the connection whose client has address peer.
+func (r *recorder) lookup(peer netip.AddrPort) (life, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, ok := r.byPeer[peer]
+	if !ok {
+		return life{}, false
+	}
+	return *l, true
+}

@@ -1,0 +1,169 @@
+//go:build unix
+
+package labtest
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var resetErrors = []error{unix.ECONNRESET, unix.EPIPE}
+
+func setReceiveBuffer(fd uintptr, n int) {
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, n)
+}
+
+// fileLimit is how many descriptors this process may have open.
+func fileLimit() uint64 {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 256
+	}
+	return uint64(limit.Cur)
+}
+
+// Starve takes every free descriptor of the process but free ones, by opening a
+// file again and again under a lowered limit, and returns the function that gives
+// them back. A test that uses it must not open anything itself meanwhile.
+func (l *Lab) Starve(free int) (release func()) {
+	l.t.Helper()
+	l.Did("the process has %d free descriptors left (RLIMIT_NOFILE)", free)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		l.t.Fatal(err)
+	}
+	top, err := unix.Dup(0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	low := old
+	assign(&low.Cur, top+free+1)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		l.t.Fatal(err)
+	}
+	fillers := []int{top}
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		fillers = append(fillers, fd)
+	}
+	for range min(free, len(fillers)) {
+		unix.Close(fillers[len(fillers)-1])
+		fillers = fillers[:len(fillers)-1]
+	}
+	done := false
+	release = func() {
+		if done {
+			return
+		}
+		done = true
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+		for _, fd := range fillers {
+			unix.Close(fd)
+		}
+	}
+	l.release = release
+	l.t.Cleanup(release)
+	return release
+}
+
+// Raise opens descriptors until the next one is n or higher, and returns the
+// function that closes them.
+func (l *Lab) Raise(n int) (release func()) {
+	l.t.Helper()
+	if limit := fileLimit(); limit < uint64(n)+64 {
+		l.Unavailable("this needs %d descriptors and the limit is %d: raise it (ulimit -n %d) and run again", n+64, limit, n+64)
+	}
+	l.Did("the process opens so many descriptors that the next is %d or more", n)
+	var fds []int
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		fds = append(fds, fd)
+		if fd >= n-1 {
+			break
+		}
+	}
+	done := false
+	release = func() {
+		if !done {
+			done = true
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+		}
+	}
+	l.t.Cleanup(release)
+	return release
+}
+
+// PlugBelow takes every free descriptor below end, so that its number is the next
+// that the kernel gives out when it is closed, and returns the function that frees
+// them.
+func PlugBelow(end int) (unplug func()) {
+	var plugs []int
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		if fd > end {
+			unix.Close(fd)
+			break
+		}
+		plugs = append(plugs, fd)
+	}
+	return func() {
+		for _, fd := range plugs {
+			unix.Close(fd)
+		}
+	}
+}
+
+// Interrupt sends the loop's thread n signals of the kind that Go's scheduler uses,
+// a millisecond apart.
+func (l *Lab) Interrupt(n int) {
+	l.Did("the thread of the loop gets %d signals (SIGURG) while Poll waits", n)
+	go func() {
+		for range n {
+			time.Sleep(time.Millisecond)
+			signalThread(l.loop.tid)
+		}
+	}()
+}
+
+// assign sets a limit, whose type differs among systems.
+func assign[T int64 | uint64](limit *T, n int) { *limit = T(n) }
+
+// Raw is the client's socket without Go's poller, for benchmarks: its calls wait in
+// the kernel.
+func (c *Client) Raw() *Raw {
+	f, err := c.conn.File()
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
+	unix.SetNonblock(int(f.Fd()), false)
+	return &Raw{file: f, fd: int(f.Fd())}
+}
+
+// Raw is a blocking socket.
+type Raw struct {
+	file *os.File
+	fd   int
+	b    [1]byte
+}
+
+// Write1 sends one byte.
+func (r *Raw) Write1() { unix.Write(r.fd, r.b[:]) }
+
+// Read1 waits for one byte.
+func (r *Raw) Read1() { unix.Read(r.fd, r.b[:]) }
+
+// Close closes the socket.
+func (r *Raw) Close() { r.file.Close() }

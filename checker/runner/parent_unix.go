@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package runner
+
+import "syscall"
+
+// dieWithParent does nothing: there is no parent-death signal here.
+func dieWithParent(*syscall.SysProcAttr) {}

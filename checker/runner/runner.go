@@ -1,0 +1,362 @@
+// Package runner builds a lesson's tests around one subject (the reader's files,
+// the solution, a mutant of it) and runs its steps, each in a process of its own
+// with limits on time, memory and descriptors.
+//
+// It trusts nothing that the subject's process says of itself except a PASS event
+// for every test that the catalogue expects: a step that crashed, left early or
+// never ran is not passed.
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"iolab/checker/catalogue"
+	"iolab/checker/report"
+)
+
+// Passed is the outcome of a step whose tests all passed; the other outcomes are
+// package report's.
+const Passed report.Outcome = "passed"
+
+// Subject is what the lesson's tests are run against.
+type Subject struct {
+	Lesson  catalogue.Lesson
+	Name    string            // names the test binary: "yours", "solution", …
+	Overlay map[string]string // absolute path to the file that stands in its place, "" for none
+	Race    bool
+}
+
+// Limits bound one step's process.
+type Limits struct {
+	Time   time.Duration
+	Memory int64 // bytes resident, of the process and its children
+	Files  uint64
+}
+
+// DefaultLimits are far from what any step needs. Under -race take Time twice.
+var DefaultLimits = Limits{Time: 60 * time.Second, Memory: 2 << 30, Files: 1 << 16}
+
+// Result is how one step ended.
+type Result struct {
+	Step    int             `json:"step"`
+	Title   string          `json:"title"`
+	Outcome report.Outcome  `json:"outcome"`
+	Seconds float64         `json:"seconds"`
+	Reports []report.Report `json:"reports,omitempty"`
+	Output  string          `json:"output,omitempty"` // what the subject printed, its last part
+}
+
+// Binary is a lesson's test built around a subject.
+type Binary struct {
+	Subject
+	root, path string
+	remove     func()
+}
+
+// ErrNoGo is returned by Build if there is no go command.
+var ErrNoGo = errors.New("there is no go command on PATH: install Go from https://go.dev/dl/, or add its bin folder to PATH")
+
+// CompileError is the compiler's complaint about the subject.
+type CompileError struct {
+	Lesson string
+	Lines  []string // the compiler's, with paths from the root of the clone
+}
+
+func (e *CompileError) Error() string {
+	return "lesson " + e.Lesson + " does not compile:\n" + strings.Join(e.Lines, "\n")
+}
+
+// Report is the error as a report on step.
+func (e *CompileError) Report(step int) report.Report {
+	return report.Report{Lesson: e.Lesson, Step: step, Outcome: report.Failed,
+		Problem:  "the lesson's files should compile, but do not",
+		Evidence: []report.Evidence{{Name: "the compiler says", Text: strings.Join(e.Lines, "\n")}},
+		Cause: &report.Cause{ID: "does-not-compile",
+			Text: "the first line names the file, the line and what the compiler expected; the lines after it may be the same mistake again"}}
+}
+
+// Build builds s. The binary is kept under .iolab/cache if that can be written,
+// so that a second build of the same files costs nothing.
+func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
+	b := &Binary{Subject: s, root: root, remove: func() {}}
+	dir := filepath.Join(root, ".iolab", "cache")
+	if err := os.MkdirAll(dir, 0o755); err != nil || !writable(dir) {
+		if dir, err = os.MkdirTemp("", "iolab-"); err != nil {
+			return nil, err
+		}
+		b.remove = func() { os.RemoveAll(dir) }
+	}
+	name := s.Lesson.Folder + "-" + s.Name
+	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w"}
+	if s.Race {
+		args, name = append(args, "-race"), name+"-race"
+	}
+	if len(s.Overlay) > 0 {
+		file := filepath.Join(dir, name+".overlay.json")
+		text, err := json.Marshal(map[string]any{"Replace": s.Overlay})
+		if err == nil {
+			err = os.WriteFile(file, text, 0o644)
+		}
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-overlay", file)
+	}
+	b.path = filepath.Join(dir, name+".test")
+	args = append(args, "-o", b.path, "./lessons/"+s.Lesson.Folder)
+	out, err := goCommand(ctx, root, args...)
+	if err == nil {
+		if _, err := os.Stat(b.path); err != nil {
+			return nil, fmt.Errorf("lesson %s has no tests here: %s", s.Lesson.Folder, strings.TrimSpace(out))
+		}
+		return b, nil
+	}
+	b.Remove()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if lines := compilerLines(out); len(lines) > 0 {
+		return nil, &CompileError{Lesson: s.Lesson.Folder, Lines: lines}
+	}
+	if errors.Is(err, ErrNoGo) {
+		return nil, err
+	}
+	return nil, fmt.Errorf("go test -c of lesson %s failed (%v):\n%s", s.Lesson.Folder, err, strings.TrimSpace(out))
+}
+
+// Remove deletes the binary if it is not in the cache.
+func (b *Binary) Remove() { b.remove() }
+
+func writable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".try-")
+	if err != nil {
+		return false
+	}
+	f.Close()
+	os.Remove(f.Name())
+	return true
+}
+
+// goCommand runs the go command in root and returns its output.
+func goCommand(ctx context.Context, root string, args ...string) (string, error) {
+	path, err := exec.LookPath("go")
+	if err != nil {
+		return "", ErrNoGo
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = root
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err = RunGroup(cmd)
+	return out.String(), err
+}
+
+// BuildMain builds the program in the package folder pkg of the clone as path.
+func BuildMain(ctx context.Context, root, pkg, path string) error {
+	out, err := goCommand(ctx, root, "build", "-o", path, pkg)
+	if err != nil && !errors.Is(err, ErrNoGo) && ctx.Err() == nil {
+		return fmt.Errorf("%s does not build:\n%s", pkg, strings.TrimSpace(out))
+	}
+	return err
+}
+
+var compilerLine = regexp.MustCompile(`^\S+\.go:\d+`)
+
+// compilerLines are the lines of the go command's output that point into a file,
+// each with those that continue it.
+func compilerLines(out string) []string {
+	var lines []string
+	for line := range strings.Lines(out) {
+		line = strings.TrimRight(line, "\r\n")
+		switch {
+		case compilerLine.MatchString(line):
+			lines = append(lines, filepath.ToSlash(line))
+		case strings.HasPrefix(line, "\t") && len(lines) > 0:
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Step runs one step. The error is not nil only if the step could not be run at
+// all; whatever the subject does is in the result.
+func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error) {
+	step, ok := b.Lesson.Step(n)
+	if !ok {
+		return Result{}, fmt.Errorf("lesson %s has no step %d", b.Lesson.Folder, n)
+	}
+	dir, err := os.MkdirTemp("", "iolab-step-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer os.RemoveAll(dir)
+	reportFile := filepath.Join(dir, "reports")
+
+	cmd := exec.Command(b.path, fmt.Sprintf("-test.run=^TestStep%02d_", n), "-test.v=test2json",
+		"-test.paniconexit0", "-test.timeout="+testTimeout(limits.Time).String())
+	cmd.Dir = b.Lesson.Dir(b.root)
+	// GOTRACEBACK=crash asks the runtime for the stacks of goroutines that are
+	// running, too: of a busy loop nothing else would be seen.
+	cmd.Env = append(os.Environ(), "IOLAB_REPORT="+reportFile, "GOTRACEBACK=crash")
+	out := &output{}
+	start := time.Now()
+	end, err := runLimited(ctx, cmd, out, limits)
+	if err != nil {
+		return Result{}, err
+	}
+	if ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	}
+	out.flush()
+	r := Result{Step: n, Title: step.Title, Seconds: time.Since(start).Seconds(), Output: out.text()}
+	r.Reports = readReports(reportFile)
+	b.judge(&r, step, end, out, limits)
+	return r, nil
+}
+
+func readReports(file string) []report.Report {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var reports []report.Report
+	for d := json.NewDecoder(f); ; {
+		var r report.Report
+		if d.Decode(&r) != nil {
+			return reports
+		}
+		reports = append(reports, r)
+	}
+}
+
+// judge sets the outcome, and adds a report for every expected test that has
+// neither passed nor said why.
+func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, limits Limits) {
+	told := map[string]bool{}
+	for _, rep := range r.Reports {
+		told[rep.Test] = true
+	}
+	silent, missing := "", ""
+	for _, t := range step.Tests {
+		if !t.Here() || told[t.Name] || out.verdict[t.Name] == "PASS" {
+			continue
+		}
+		if b.gone(t.Name) {
+			r.Reports = append(r.Reports, b.goneReport(t.Name, step.Number))
+			continue
+		}
+		if missing == "" {
+			missing = t.Name
+		}
+		if out.started[t.Name] && silent == "" {
+			silent = t.Name
+		}
+	}
+	if silent == "" {
+		silent = missing
+	}
+	if silent != "" || end.how != exited {
+		r.Reports = append(r.Reports, b.synthesize(silent, step.Number, end, out, limits))
+	}
+	r.Outcome = Passed
+	for _, o := range []report.Outcome{report.Failed, report.NotStarted, report.Unavailable} {
+		if slices.ContainsFunc(r.Reports, func(rep report.Report) bool { return rep.Outcome == o }) {
+			r.Outcome = o
+			break
+		}
+	}
+}
+
+// gone says whether the lesson's test files no longer have the test.
+func (b *Binary) gone(test string) bool {
+	files, _ := filepath.Glob(filepath.Join(b.Lesson.Dir(b.root), "*_test.go"))
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && strings.Contains(string(text), "func "+test+"(") {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Binary) goneReport(test string, step int) report.Report {
+	return report.Report{Lesson: b.Lesson.Folder, Step: step, Test: test, Outcome: report.Failed,
+		Problem: "the step's test should have run, but is no longer in the lesson's test file",
+		Cause: &report.Cause{ID: "test-deleted",
+			Text: "a step counts as passed only when its tests have run; put the file back with: " + Cure(b.Lesson, "")}}
+}
+
+// Cure is the command that brings back a file of the lesson, or all its tests.
+func Cure(l catalogue.Lesson, file string) string {
+	if file == "" {
+		file = "*_test.go"
+	}
+	return "git checkout -- lessons/" + l.Folder + "/" + file
+}
+
+// Notes are what the reader should know of the lesson's test files: which are
+// not as delivered, and how to get them back.
+func Notes(root string, l catalogue.Lesson) []string {
+	var notes []string
+	for _, name := range slices.Sorted(maps.Keys(l.Tests)) {
+		text, err := os.ReadFile(filepath.Join(l.Dir(root), name))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			notes = append(notes, fmt.Sprintf("lessons/%s/%s is missing; bring it back with: %s", l.Folder, name, Cure(l, name)))
+		case err != nil:
+			notes = append(notes, err.Error())
+		case catalogue.Hash(text) != l.Tests[name]:
+			notes = append(notes, fmt.Sprintf("lessons/%s/%s was edited, so its results are not the lab's; undo it with: %s", l.Folder, name, Cure(l, name)))
+		}
+	}
+	return notes
+}
+
+// Yours is the reader's own version of the lesson.
+func Yours(l catalogue.Lesson) Subject { return Subject{Lesson: l, Name: "yours"} }
+
+// Solution is the lesson with the files of its solution.
+func Solution(root string, l catalogue.Lesson) (Subject, error) {
+	s := Subject{Lesson: l, Name: "solution", Overlay: map[string]string{}}
+	files, err := SourceFiles(l.Solution(root))
+	if err != nil {
+		return s, err
+	}
+	if len(files) == 0 {
+		return s, fmt.Errorf("solutions/%s has no Go files", l.Folder)
+	}
+	mine, err := SourceFiles(l.Dir(root))
+	if err != nil {
+		return s, err
+	}
+	for _, name := range mine {
+		s.Overlay[filepath.Join(l.Dir(root), name)] = "" // away with what the solution does not have
+	}
+	for _, name := range files {
+		s.Overlay[filepath.Join(l.Dir(root), name)] = filepath.Join(l.Solution(root), name)
+	}
+	return s, nil
+}
+
+// SourceFiles are the names of the Go files in dir that are not tests.
+func SourceFiles(dir string) ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	var names []string
+	for _, p := range paths {
+		if !strings.HasSuffix(p, "_test.go") {
+			names = append(names, filepath.Base(p))
+		}
+	}
+	return names, err
+}

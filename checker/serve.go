@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"iolab/checker/runner"
+)
+
+// Serve and verify: programs of the lab that the checker builds and runs in the
+// foreground.
+
+func runServe(a *app, args []string) error {
+	solution := false
+	var rest []string
+	for _, arg := range args {
+		if strings.TrimLeft(arg, "-") == "solution" && strings.HasPrefix(arg, "-") {
+			solution = true
+			continue
+		}
+		rest = append(rest, arg)
+	}
+	if len(rest) == 0 || strings.HasPrefix(rest[0], "-") {
+		return usage("serve needs a lesson first, as in: go run ./checker serve 02 -addr 127.0.0.1:7000")
+	}
+	l, step, err := find(rest[0])
+	if err != nil {
+		return err
+	}
+	if step != 0 {
+		return usage("serve works on whole lessons: go run ./checker serve %s", l.ID(0))
+	}
+	if err := runnable(l); err != nil {
+		return err
+	}
+	top := "./lessons/"
+	if solution {
+		top = "./solutions/"
+	}
+	return a.foreground(top+l.Folder+"/server", rest[1:])
+}
+
+// foreground builds pkg and runs it in the checker's place.
+func (a *app) foreground(pkg string, args []string) error {
+	dir, err := os.MkdirTemp("", "iolab-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "program.exe")
+	a.status("building " + pkg + " ...")
+	err = runner.BuildMain(a.ctx, a.root, pkg, program)
+	a.status("")
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.out, a.err
+	cmd.Dir = a.root
+	code, err := runner.Foreground(a.ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return statusError{code: code}
+	}
+	return nil
+}
+
+func verifyFlags(f *flag.FlagSet) {
+	f.Bool("quick", false, "leave out the reader's path and the repetitions")
+	f.Bool("race", false, "run the solutions with the race detector, too")
+	f.Int("count", 1, "run the solutions this many times")
+}
+
+// runVerify runs the verifier, which is a program of its own so that the map does
+// not wait for its Go parser to be compiled.
+func runVerify(a *app, f *flag.FlagSet, args []string) error {
+	if len(args) > 0 {
+		l, step, err := find(args[0])
+		if err != nil {
+			return err
+		}
+		if step != 0 {
+			return usage("verify works on whole lessons: go run ./checker verify %s", l.ID(0))
+		}
+		args = []string{l.Folder}
+	}
+	var pass []string
+	f.Visit(func(fl *flag.Flag) { pass = append(pass, "-"+fl.Name+"="+fl.Value.String()) })
+	if a.ascii && !slices.Contains(pass, "-ascii=true") {
+		pass = append(pass, "-ascii=true")
+	}
+	if a.plain && !slices.Contains(pass, "-no-color=true") {
+		pass = append(pass, "-no-color=true")
+	}
+	if a.json && !slices.Contains(pass, "-json=true") {
+		pass = append(pass, "-json=true")
+	}
+	pass = append(pass, "-commands="+a.commandTable())
+	return a.foreground("./checker/verify/verify", append(pass, args...))
+}
+
+// commandTable is the verbs and their flags, as JSON.
+func (a *app) commandTable() string {
+	table := map[string][]string{}
+	for _, v := range verbs {
+		table[v.name] = []string{}
+		if v.raw != nil {
+			table[v.name] = nil // any flag
+			continue
+		}
+		v.flagSet(a).VisitAll(func(f *flag.Flag) { table[v.name] = append(table[v.name], f.Name) })
+	}
+	text, _ := json.Marshal(table)
+	return string(text)
+}

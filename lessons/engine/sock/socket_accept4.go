@@ -1,0 +1,13 @@
+//go:build linux || freebsd || netbsd || openbsd || dragonfly
+
+package sock
+
+import "golang.org/x/sys/unix"
+
+func socket(family int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
+func accept(listener int) (int, unix.Sockaddr, error) {
+	return unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+}
