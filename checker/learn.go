@@ -66,13 +66,37 @@ func runHint(a *app, f *flag.FlagSet, args []string) error {
 func (a *app) showHint(l catalogue.Lesson, step, number int, hints []string) {
 	s, _ := l.Step(step)
 	a.printf("\n  %s\n\n", a.paint(report.Bold, fmt.Sprintf("%s, %s: hint %d of %d", l.ID(step), s.Title, number, len(hints))))
-	for line := range strings.SplitSeq(hints[number-1], "\n") {
+	for _, line := range reflow(hints[number-1], 76) {
 		a.printf("%s\n", strings.TrimRight("    "+line, " "))
 	}
 	if number < len(hints) {
 		a.printf("\n  More: go run ./checker hint %s\n", l.ID(step))
 	}
 	a.printf("\n")
+}
+
+// reflow breaks the paragraphs of a Markdown text at width, and leaves the rest
+// (code, lists, tables) as it is.
+func reflow(text string, width int) (lines []string) {
+	var paragraph string
+	end := func() {
+		if paragraph != "" {
+			lines, paragraph = append(lines, report.Wrap(paragraph, width)...), ""
+		}
+	}
+	fenced := false
+	for line := range strings.SplitSeq(text, "\n") {
+		fence := strings.HasPrefix(line, "```")
+		if fenced || fence || line == "" || strings.ContainsAny(line[:1], " \t-*|>") && !strings.HasPrefix(line, "**") {
+			end()
+			lines = append(lines, line)
+		} else {
+			paragraph += line + " "
+		}
+		fenced = fenced != fence
+	}
+	end()
+	return lines
 }
 
 func runReset(a *app, _ *flag.FlagSet, args []string) error {
@@ -103,7 +127,7 @@ func runReset(a *app, _ *flag.FlagSet, args []string) error {
 	}
 	switch {
 	case a.json:
-		a.printJSON(map[string]any{"lesson": l.Folder, "backup": filepath.ToSlash(rel), "files": slices.Concat([]string{}, files)})
+		a.printJSON(map[string]any{"lesson": l.Folder, "backup": filepath.ToSlash(rel), "files": append([]string{}, files...)})
 	case len(files) == 0:
 		a.printf("lesson %s is as it was delivered; nothing to reset\n", l.Folder)
 	default:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	type [LINE]         press keys and Enter
 //	finish STATUS       close the keyboard and wait for the end
 //	interrupt           send Ctrl-C
+//	appear FILE         wait until the file is there
 //	noprocess           want no process of this script's lab to be left
 func TestScripts(t *testing.T) {
 	goEnv := func(name string) string {
@@ -66,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"type":      typeKeys,
 			"finish":    finish,
 			"interrupt": interrupt,
+			"appear":    appear,
 			"noprocess": noProcess,
 		},
 	})
@@ -78,7 +81,8 @@ func writeLab(root string, lab *txtar.Archive) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+		text := bytes.ReplaceAll(f.Data, []byte("\n>--"), []byte("\n--")) // an archive in the archive
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -217,6 +221,16 @@ func finish(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit status should be %s, but is %d:\n%s", want, got, s.text.String())
 	}
 	s.cmd = nil
+}
+
+func appear(ts *testscript.TestScript, neg bool, args []string) {
+	for range 3000 {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not appear", args[0])
 }
 
 func noProcess(ts *testscript.TestScript, neg bool, args []string) {

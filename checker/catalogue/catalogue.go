@@ -239,6 +239,9 @@ func distance(a, b string) int {
 // iolab". IOLAB_ROOT overrides it.
 func Root(dir string) (string, error) {
 	if root := os.Getenv("IOLAB_ROOT"); root != "" {
+		if mod, err := os.ReadFile(filepath.Join(root, "go.mod")); err != nil || !isLab(string(mod)) {
+			return "", fmt.Errorf("IOLAB_ROOT is %s, which is not a clone of iolab", root)
+		}
 		return root, nil
 	}
 	for d := dir; ; d = filepath.Dir(d) {

@@ -97,13 +97,13 @@ func Sections(readme string) ([]Section, error) {
 		if !fenced && hint == nil && strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "####") {
 			break // the lesson goes on after its steps
 		}
-		switch m := hintStart.FindStringSubmatch(line); {
-		case m != nil:
-			hint = &strings.Builder{}
-			hint.WriteString(m[1])
-		case hint != nil && strings.HasSuffix(strings.TrimSpace(line), "</details>"):
+		if m := hintStart.FindStringSubmatch(line); m != nil && !fenced {
+			hint, line = &strings.Builder{}, m[1]
+		}
+		switch {
+		case hint != nil && !fenced && strings.HasSuffix(strings.TrimSpace(line), "</details>"):
 			hint.WriteString("\n" + strings.TrimSuffix(strings.TrimSpace(line), "</details>"))
-			s.Hints = append(s.Hints, strings.TrimSpace(hint.String()))
+			s.Hints = append(s.Hints, strings.Trim(hint.String(), "\n"))
 			hint = nil
 		case hint != nil:
 			hint.WriteString("\n" + line)

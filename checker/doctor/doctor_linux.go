@@ -72,9 +72,7 @@ func files() Check {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return Check{"descriptors", Warning, err.Error(), ""}
 	}
-	// The Go runtime raises the soft limit of this process; the kernel's own table
-	// says what a shell's children begin with no better, so only the hard one counts.
-	c := Check{Name: "descriptors", State: OK, Value: fmt.Sprintf("soft %d, hard %d", l.Cur, l.Max)}
+	c := Check{Name: "descriptors", State: OK, Value: fmt.Sprintf("soft %s, hard %d", softFiles(l.Cur), l.Max)}
 	if l.Max < 20000 {
 		c.State = Warning
 		c.Cure = "crowds of 10,000 clients will be made smaller; raise the hard limit: ulimit -Hn 65536 as root, LimitNOFILE= in systemd, --ulimit nofile=65536 for docker run"

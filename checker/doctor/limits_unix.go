@@ -13,7 +13,7 @@ func limits() []Check {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return []Check{{"descriptors", Warning, err.Error(), ""}}
 	}
-	c := Check{Name: "descriptors", State: OK, Value: fmt.Sprintf("soft %d, hard %d", l.Cur, l.Max)}
+	c := Check{Name: "descriptors", State: OK, Value: fmt.Sprintf("soft %s, hard %d", softFiles(uint64(l.Cur)), l.Max)}
 	if l.Max < 20000 {
 		c.State, c.Cure = Warning, "crowds of 10,000 clients will be made smaller; see ulimit -Hn, and kern.maxfilesperproc in sysctl"
 	}

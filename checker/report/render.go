@@ -62,7 +62,7 @@ func (p *page) label(o Outcome) (label, color string) {
 	return strings.ToUpper(string(o)), ""
 }
 
-var wordStart = regexp.MustCompile(`[a-z0-9][A-Z]|[A-Z][A-Z][a-z]`)
+var wordStart = regexp.MustCompile(`[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[a-z][0-9]`)
 
 // title makes "step 4: write interest is disarmed" of the test's name.
 func title(r Report) string {
@@ -71,8 +71,11 @@ func title(r Report) string {
 	if sentence == "" {
 		sentence = r.Test
 	}
-	if r.Step == 0 {
+	switch {
+	case r.Step == 0:
 		return sentence
+	case sentence == "":
+		return fmt.Sprintf("step %d", r.Step)
 	}
 	return fmt.Sprintf("step %d: %s", r.Step, sentence)
 }

@@ -57,8 +57,8 @@ func (o *output) flush() {
 	if i := bytes.IndexByte(line, 0x16); i >= 0 {
 		if m := event.FindSubmatch(line[i+1:]); m != nil {
 			o.event(string(m[1]), string(m[2]))
-			line = line[:i]
 		}
+		line = line[:i] // what was printed before it, without a line end
 	}
 	if len(line) == 0 {
 		return
@@ -114,7 +114,7 @@ type frame struct{ name, file, line string }
 
 var (
 	goroutineLine = regexp.MustCompile(`^goroutine (\d+) .*\[([^\]]+)\]:$`)
-	fileLine      = regexp.MustCompile(`^\t(.+\.go):(\d+)`)
+	fileLine      = regexp.MustCompile(`^\t(.+\.(?:go|s)):(\d+)`)
 	arguments     = regexp.MustCompile(`\((0x|\.\.\.|\{|\)|nil|true|false|\d).*$`)
 )
 
@@ -139,6 +139,7 @@ func goroutines(crash []byte) []goroutine {
 			name = ""
 			continue
 		}
+		name = ""
 		if !strings.HasPrefix(line, "created by ") {
 			name = arguments.ReplaceAllString(line, "")
 		}
@@ -175,17 +176,17 @@ func stacks(crash []byte, folder string, n int) string {
 			break
 		}
 		b.WriteString(g.header + "\n")
+		shown := map[frame]bool{}
 		for _, f := range g.frames[:last+1] {
-			if f.ofRuntime() {
+			if f.ofRuntime() || shown[f] { // a recursion is told once
 				continue
 			}
-			where := f.file
+			shown[f] = true
+			name, where := path.Base(f.name), path.Base(f.file)
 			if f.inLesson(folder) {
-				where = "lessons/" + folder + "/" + path.Base(f.file)
-			} else {
-				where = path.Base(where)
+				name, where = strings.TrimPrefix(name, folder+"."), "lessons/"+folder+"/"+where
 			}
-			fmt.Fprintf(&b, "  %s  %s:%s\n", path.Base(f.name), where, f.line)
+			fmt.Fprintf(&b, "  %s  %s:%s\n", name, where, f.line)
 		}
 	}
 	return b.String()
@@ -222,6 +223,9 @@ func (b *Binary) synthesize(test string, step int, end ending, out *output, limi
 		r.Problem = "the test should have run to its end, but something called os.Exit(0)"
 		see("the call", stack)
 		cause("exit", "a server must not end the process it runs in: return the error instead")
+	case unwritten.MatchString(message):
+		// Panicked on a goroutine of the test's, where nobody could catch it.
+		r.Outcome, r.Problem = report.NotStarted, unwritten.FindString(message)
 	case message != "" && end.signal == "":
 		r.Problem = "the server should not crash, but the process ended with: " + message
 		see("where", stack)
@@ -245,6 +249,9 @@ func (b *Binary) synthesize(test string, step int, end ending, out *output, limi
 	}
 	return r
 }
+
+// unwritten is how engine.ErrNotImplemented reads.
+var unwritten = regexp.MustCompile(`step \d\d\.\d is not written yet: [\w.]+`)
 
 // crashMessage is what the runtime said it died of.
 func crashMessage(crash []byte) string {

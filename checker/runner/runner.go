@@ -126,7 +126,7 @@ func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if lines := compilerLines(out); len(lines) > 0 {
+	if lines := compilerLines(s.lessonPaths(root, out)); len(lines) > 0 {
 		return nil, &CompileError{Lesson: s.Lesson.Folder, Lines: lines}
 	}
 	if errors.Is(err, ErrNoGo) {
@@ -169,6 +169,22 @@ func BuildMain(ctx context.Context, root, pkg, path string) error {
 		return fmt.Errorf("%s does not build:\n%s", pkg, strings.TrimSpace(out))
 	}
 	return err
+}
+
+// lessonPaths names the lesson's files where the compiler names those that stand
+// in for them.
+func (s Subject) lessonPaths(root, out string) string {
+	for lesson, file := range s.Overlay {
+		if file == "" {
+			continue
+		}
+		name, _ := filepath.Rel(root, lesson)
+		if rel, err := filepath.Rel(root, file); err == nil {
+			out = strings.ReplaceAll(out, rel+":", name+":")
+		}
+		out = strings.ReplaceAll(out, file+":", name+":")
+	}
+	return out
 }
 
 var compilerLine = regexp.MustCompile(`^\S+\.go:\d+`)
@@ -245,8 +261,9 @@ func readReports(file string) []report.Report {
 // neither passed nor said why.
 func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, limits Limits) {
 	told := map[string]bool{}
-	for _, rep := range r.Reports {
-		told[rep.Test] = true
+	for i := range r.Reports {
+		r.Reports[i].Step = step.Number
+		told[r.Reports[i].Test] = true
 	}
 	silent, missing := "", ""
 	for _, t := range step.Tests {
@@ -305,8 +322,8 @@ func Cure(l catalogue.Lesson, file string) string {
 	return "git checkout -- lessons/" + l.Folder + "/" + file
 }
 
-// Notes are what the reader should know of the lesson's test files: which are
-// not as delivered, and how to get them back.
+// Notes are what the reader should know of the lesson's files: which are missing,
+// which tests are not as delivered, and how to get them back.
 func Notes(root string, l catalogue.Lesson) []string {
 	var notes []string
 	for _, name := range slices.Sorted(maps.Keys(l.Tests)) {
@@ -318,6 +335,11 @@ func Notes(root string, l catalogue.Lesson) []string {
 			notes = append(notes, err.Error())
 		case catalogue.Hash(text) != l.Tests[name]:
 			notes = append(notes, fmt.Sprintf("lessons/%s/%s was edited, so its results are not the lab's; undo it with: %s", l.Folder, name, Cure(l, name)))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Skeleton)) {
+		if _, err := os.Stat(filepath.Join(l.Dir(root), name)); errors.Is(err, os.ErrNotExist) {
+			notes = append(notes, fmt.Sprintf("lessons/%s/%s is missing; bring it back with: %s", l.Folder, name, Cure(l, name)))
 		}
 	}
 	return notes

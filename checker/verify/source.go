@@ -142,6 +142,8 @@ type signatureAndBody struct{ f *ast.FuncDecl }
 func (s signatureAndBody) Pos() token.Pos { return s.f.Type.Params.Pos() }
 func (s signatureAndBody) End() token.Pos { return s.f.Body.End() }
 
+const engineImport = `"iolab/lessons/engine"` // what every stub needs
+
 // withBodies puts the stubs in, takes those it used out of the map, and drops the
 // imports that nothing uses any more.
 func (s source) withBodies(stubs map[string][]byte) ([]byte, error) {
@@ -158,6 +160,10 @@ func (s source) withBodies(stubs map[string][]byte) ([]byte, error) {
 		delete(stubs, key(f))
 	}
 	out = append(out, s.text[at:]...)
+	if !bytes.Contains(s.text, []byte(engineImport)) {
+		end := s.offset(s.file.Name.End())
+		out = slices.Concat(out[:end], []byte("\n\nimport "+engineImport), out[end:])
+	}
 	return dropImports(out)
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +99,7 @@ func Reset(root string, l catalogue.Lesson, now time.Time) (backup string, chang
 	if err != nil {
 		return "", nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+	for name := range files {
 		text, err := os.ReadFile(filepath.Join(l.Dir(root), name))
 		if errors.Is(err, os.ErrNotExist) || err == nil && !bytes.Equal(text, files[name]) {
 			changed = append(changed, name)
@@ -116,6 +115,7 @@ func Reset(root string, l catalogue.Lesson, now time.Time) (backup string, chang
 	if len(changed) == 0 {
 		return "", nil, nil
 	}
+	slices.Sort(changed)
 	backup = filepath.Join(root, ".iolab", "backup", now.Format("2006-01-02T15-04-05"), l.Folder)
 	if err := os.MkdirAll(backup, 0o755); err != nil {
 		return "", nil, fmt.Errorf("nothing was reset, because no backup can be made: %w", err)

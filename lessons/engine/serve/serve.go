@@ -23,8 +23,8 @@ import (
 // 1 after a failure, 2 if the command line is wrong, 3 if a step of the engine is
 // not written yet. A second signal ends the process at once.
 func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error)) {
-	os.Exit(run(os.Args[1:], os.Stderr, func(cfg engine.Config) (engine.Engine, error) {
-		return newEngine(cfg, engine.Echo{})
+	os.Exit(run(os.Args[1:], os.Stderr, func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
+		return newEngine(cfg, h)
 	}))
 }
 
@@ -70,7 +70,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	return o, err
 }
 
-func run(args []string, out io.Writer, newEngine func(engine.Config) (engine.Engine, error)) (code int) {
+func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Handler) (engine.Engine, error)) (code int) {
 	o, err := parse(args, out)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -80,9 +80,13 @@ func run(args []string, out io.Writer, newEngine func(engine.Config) (engine.Eng
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))
 	defer func() {
-		if missing, ok := recover().(engine.ErrNotImplemented); ok {
-			log.Error(missing.Error())
+		switch v := recover().(type) {
+		case nil:
+		case engine.ErrNotImplemented:
+			log.Error(v.Error())
 			code = 3
+		default:
+			panic(v)
 		}
 	}()
 	limit, err := raiseFileLimit()
@@ -90,7 +94,10 @@ func run(args []string, out io.Writer, newEngine func(engine.Config) (engine.Eng
 		log.Warn("descriptor limit stays as it is", "err", err)
 	}
 
-	e, err := newEngine(o.cfg)
+	service := engine.Timed(engine.Echo{}, o.cfg.TurnBudget, func(callback string, c engine.Conn, took time.Duration) {
+		log.Warn("a callback held the loop up", "callback", callback, "conn", c.ID(), "peer", c.RemoteAddr(), "took", took)
+	})
+	e, err := newEngine(o.cfg, service)
 	if err != nil {
 		log.Error("cannot start", "err", err, "hint", hint(err))
 		return 1

@@ -16,7 +16,7 @@ import (
 // Listen opens a listening socket on addr and returns it with the address it is
 // bound to. backlog is the length of the accept queue.
 func Listen(addr netip.AddrPort, backlog int) (fd int, bound netip.AddrPort, err error) {
-	family, sa := sockaddr(addr)
+	family, sa := Sockaddr(addr)
 	fd, err = socket(family)
 	if err != nil {
 		return -1, bound, fmt.Errorf("listen on %s: %w", addr, os.NewSyscallError("socket", err))
@@ -41,7 +41,7 @@ func bindAndListen(fd int, sa unix.Sockaddr, backlog int) (bound netip.AddrPort,
 		return bound, os.NewSyscallError("listen", err)
 	}
 	sa, err = unix.Getsockname(fd)
-	return addrPort(sa), os.NewSyscallError("getsockname", err)
+	return AddrPort(sa), os.NewSyscallError("getsockname", err)
 }
 
 // Accept takes the next connection from listener's accept queue: non-blocking,
@@ -50,19 +50,32 @@ func bindAndListen(fd int, sa unix.Sockaddr, backlog int) (bound netip.AddrPort,
 // bare errno: EAGAIN when the queue is empty.
 func Accept(listener int) (fd int, peer netip.AddrPort, err error) {
 	for {
-		fd, sa, err := accept(listener)
+		fd, peer, err = AcceptOnce(listener)
 		switch err {
 		case nil:
 			// It fails only on a connection that is dead already, which the first read
 			// will say.
 			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-			return fd, addrPort(sa), nil
+			return fd, peer, nil
 		case unix.EINTR, unix.ECONNABORTED:
 			// A signal, or a client that left while it waited: the next one, please.
 		default:
 			return -1, peer, err
 		}
 	}
+}
+
+// AcceptOnce is the bare accept of a non-blocking, close-on-exec connection.
+func AcceptOnce(listener int) (fd int, peer netip.AddrPort, err error) {
+	fd, sa, err := accept(listener)
+	return fd, AddrPort(sa), err
+}
+
+// Pipe returns the two ends of a non-blocking, close-on-exec pipe.
+func Pipe() (r, w int, err error) {
+	p := []int{-1, -1}
+	err = pipe(p)
+	return p[0], p[1], err
 }
 
 // CloseWrite sends the end of data after what the kernel has already taken.
@@ -72,14 +85,16 @@ func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 // close(2) reports EINTR, and the number may be somebody else's by now.
 func Close(fd int) error { return unix.Close(fd) }
 
-func sockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr) {
+// Sockaddr is addr and its address family, as socket and bind want them.
+func Sockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr) {
 	if ip := addr.Addr(); ip.Is4() || ip.Is4In6() {
 		return unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}
 	}
 	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
 }
 
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
+// AddrPort is the address in sa, the zero AddrPort if it has none.
+func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))

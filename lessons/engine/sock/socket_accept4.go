@@ -1,4 +1,4 @@
-//go:build linux || freebsd || netbsd || openbsd || dragonfly
+//go:build linux || freebsd || dragonfly
 
 package sock
 
@@ -11,3 +11,5 @@ func socket(family int) (int, error) {
 func accept(listener int) (int, unix.Sockaddr, error) {
 	return unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
+
+func pipe(p []int) error { return unix.Pipe2(p, unix.O_NONBLOCK|unix.O_CLOEXEC) }

@@ -1,3 +1,5 @@
+//go:build darwin || netbsd || openbsd
+
 package sock
 
 import (
@@ -6,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// macOS has neither accept4 nor SOCK_CLOEXEC. The fork lock keeps a child that
-// another goroutine starts from inheriting the descriptor in between.
+// Without accept4 and its like (macOS has none, x/sys lacks those of NetBSD and
+// OpenBSD) a descriptor is open for a moment before it is close-on-exec. The fork lock
+// keeps a child that another goroutine starts from inheriting it in that moment.
 
 func socket(family int) (int, error) {
 	syscall.ForkLock.RLock()
@@ -29,6 +32,20 @@ func accept(listener int) (int, unix.Sockaddr, error) {
 	return fd, sa, setFlags(fd)
 }
 
+func pipe(p []int) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := unix.Pipe(p); err != nil {
+		return err
+	}
+	if err := setFlags(p[0]); err != nil {
+		unix.Close(p[1])
+		return err
+	}
+	return setFlags(p[1])
+}
+
+// setFlags makes fd close-on-exec and non-blocking, or closes it.
 func setFlags(fd int) error {
 	unix.CloseOnExec(fd)
 	err := unix.SetNonblock(fd, true)

@@ -1,0 +1,110 @@
+// Package probe looks at a process and its sockets from outside: descriptors, epoll
+// interest lists, socket queues, processor time. It is where the evidence in reports
+// comes from. It changes nothing in what it looks at.
+//
+// Everything is there on Linux, from proc(5) and from getsockopt on one's own
+// descriptors. Elsewhere most functions return [ErrUnavailable].
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// ErrUnavailable is returned, wrapped, where a system has no way to tell.
+var ErrUnavailable = errors.New("not available on this system")
+
+// FD is an open descriptor of a process.
+type FD struct {
+	Num    int
+	Kind   string         // "tcp", "listener", "udp", "unix", "epoll", "eventfd", "timerfd", "io_uring", "pipe", "file"
+	Target string         // what /proc/PID/fd/N points to: names the open file, not the number
+	Local  netip.AddrPort // of a TCP or UDP socket
+	Remote netip.AddrPort // of a connected TCP socket
+	State  string         // of a TCP socket, such as "ESTABLISHED" or "CLOSE_WAIT"
+}
+
+// String describes the descriptor in one line.
+func (f FD) String() string {
+	switch f.Kind {
+	case "tcp":
+		return fmt.Sprintf("fd %d  tcp %s %v -> %v", f.Num, f.State, f.Local, f.Remote)
+	case "listener":
+		return fmt.Sprintf("fd %d  listener %v", f.Num, f.Local)
+	case "file":
+		return fmt.Sprintf("fd %d  %s", f.Num, f.Target)
+	}
+	return fmt.Sprintf("fd %d  %s", f.Num, f.Kind)
+}
+
+// Leaked returns the descriptors in after that were not in before. A number that was
+// closed and opened again for something else counts.
+func Leaked(before, after []FD) []FD {
+	type file struct {
+		num    int
+		target string
+	}
+	had := make(map[file]bool, len(before))
+	for _, fd := range before {
+		had[file{fd.Num, fd.Target}] = true
+	}
+	var leaked []FD
+	for _, fd := range after {
+		if !had[file{fd.Num, fd.Target}] {
+			leaked = append(leaked, fd)
+		}
+	}
+	return leaked
+}
+
+// Interest is one entry of an epoll interest list.
+type Interest struct {
+	FD     int
+	Events uint32 // as the kernel keeps them, EPOLLERR and EPOLLHUP included
+	Data   uint64 // what the program registered
+	Inode  uint64 // of the open file
+	Ghost  bool   // the number is closed now, or another file's: a duplicate keeps the entry alive
+}
+
+// Sock is the kernel's view of one TCP socket.
+type Sock struct {
+	State  string // such as "ESTABLISHED" or "CLOSE_WAIT"
+	Unread int    // bytes in the receive queue
+	Unsent int    // bytes in the send queue: not sent, or not acknowledged
+
+	NonBlocking bool
+	CloseOnExec bool
+	NoDelay     bool
+	ReuseAddr   bool
+
+	AcceptQueue int // of a listener: connections that wait to be accepted
+	Backlog     int // and how many may
+}
+
+// epollEvents are the bits of an epoll event in the order in which they are shown.
+var epollEvents = []struct {
+	bit  uint32
+	name string
+}{
+	{0x001, "EPOLLIN"}, {0x002, "EPOLLPRI"}, {0x004, "EPOLLOUT"}, {0x2000, "EPOLLRDHUP"},
+	{0x008, "EPOLLERR"}, {0x010, "EPOLLHUP"},
+	{1 << 31, "EPOLLET"}, {1 << 30, "EPOLLONESHOT"}, {1 << 29, "EPOLLWAKEUP"}, {1 << 28, "EPOLLEXCLUSIVE"},
+}
+
+// DecodeEpoll names the bits of an epoll event, such as "EPOLLIN|EPOLLRDHUP"; bits
+// without a name are shown in hex, no bits as "0".
+func DecodeEpoll(events uint32) string {
+	var names []string
+	for _, e := range epollEvents {
+		if events&e.bit != 0 {
+			names = append(names, e.name)
+			events &^= e.bit
+		}
+	}
+	if events != 0 || names == nil {
+		names = append(names, fmt.Sprintf("%#x", events))
+	}
+	return strings.Join(names, "|")
+}

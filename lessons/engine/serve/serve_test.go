@@ -1,0 +1,55 @@
+package serve
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"iolab/lessons/engine"
+)
+
+func TestBadFlagsAreSaidAndExitWith2(t *testing.T) {
+	for _, args := range [][]string{
+		{"-nonsense"},
+		{"127.0.0.1:7000"},
+		{"-addr", "localhost:7000"},
+		{"-low-water", "10", "-high-water", "5"},
+		{"-read-budget", "0"},
+		{"-idle-timeout", "soon"},
+	} {
+		var out bytes.Buffer
+		assert.Equal(t, 2, run(args, &out, nil), args)
+		assert.NotEmpty(t, out.String(), args)
+	}
+}
+
+func TestHelpExitsWith0(t *testing.T) {
+	assert.Equal(t, 0, run([]string{"-help"}, io.Discard, nil))
+}
+
+func TestAnEngineThatDoesNotStartIsSaid(t *testing.T) {
+	var out bytes.Buffer
+	code := run(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
+		return nil, errors.New("no luck")
+	})
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out.String(), "no luck")
+}
+
+func TestAStepThatIsNotWrittenIsSaid(t *testing.T) {
+	var out bytes.Buffer
+	code := run(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
+		panic(engine.NotImplemented("01.1", "Engine.listen"))
+	})
+	assert.Equal(t, 3, code)
+	assert.Contains(t, out.String(), "step 01.1 is not written yet: Engine.listen")
+}
+
+func TestOtherPanicsGoOn(t *testing.T) {
+	assert.PanicsWithValue(t, "a bug", func() {
+		run(nil, io.Discard, func(engine.Config, engine.Handler) (engine.Engine, error) { panic("a bug") })
+	})
+}
