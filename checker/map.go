@@ -77,7 +77,7 @@ func runMap(a *app, _ *flag.FlagSet, _ []string) error {
 		}
 	}
 	for _, n := range notes {
-		a.printf("  note: %s\n", n)
+		a.wrapped(2, "note: "+n)
 	}
 	a.next(current, step, ok)
 	return nil

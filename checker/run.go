@@ -73,7 +73,7 @@ func (a *app) runSteps(s runner.Subject, only int, lim runner.Limits) error {
 	if !a.json {
 		a.printf("\n  %s\n\n", a.paint(report.Bold, fmt.Sprintf("Lesson %s, %s", l.ID(0), l.Title)))
 		for _, n := range result.Notes {
-			a.printf("  note: %s\n", n)
+			a.wrapped(2, "note: "+n)
 		}
 	}
 	s2 := session{app: a, subject: s, limits: lim}

@@ -216,7 +216,7 @@ func (w *watcher) show(results []runner.Result) (done bool) {
 	}
 	w.printf("\n")
 	for _, n := range runner.Notes(w.root, w.lesson) {
-		w.printf("  note: %s\n", n)
+		w.wrapped(2, "note: "+n)
 	}
 	for _, r := range results {
 		w.stepLine(w.lesson, r)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"iolab/checker/probe"
 	"iolab/lessons/engine"
 )
 
@@ -368,6 +369,98 @@ func (c *Client) WantOpen() (conn engine.Conn) {
 func (c *Client) Received() int64 {
 	life, _ := c.l.service.lookup(c.local)
 	return life.bytes
+}
+
+// Suspect adds rules to the reports about this client, before the general ones.
+func (c *Client) Suspect(rules ...Rule) { c.suspects = rules }
+
+// Ping sends one byte and reads what there is, without a word about errors: for a
+// client that only has to be active, on another goroutine than the test's.
+func (c *Client) Ping() {
+	c.conn.SetDeadline(time.Now().Add(Patience))
+	var b [64]byte
+	if _, err := c.conn.Write([]byte{'.'}); err == nil {
+		c.conn.Read(b[:])
+	}
+}
+
+// IsClosed tells whether OnClose has been called for this client.
+func (c *Client) IsClosed() bool {
+	life, _ := c.l.service.lookup(c.local)
+	return life.closed
+}
+
+// WaitReceived waits until the server's kernel has at least n bytes of this client
+// that the engine has not read, or, for n = 0, its end of data.
+func (c *Client) WaitReceived(n int) {
+	c.l.t.Helper()
+	deadline := time.Now().Add(Patience)
+	for time.Now().Before(deadline) {
+		fd, ok := probe.SocketByPeer(os.Getpid(), c.local)
+		if !ok {
+			return // not to be seen here: loopback has delivered it by now in all likelihood
+		}
+		sock, err := probe.Queues(fd.Num)
+		if err != nil || n > 0 && sock.Unread >= n || n == 0 && sock.State == "CLOSE_WAIT" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	c.l.t.Fatal("the kernel does not deliver on loopback: this is the machine's fault, not the server's")
+}
+
+// WaitMoving waits until n bytes of SendInBackground are under way.
+func (c *Client) WaitMoving(n int64) {
+	c.l.t.Helper()
+	deadline := time.Now().Add(Patience)
+	for c.sent.Load() < n {
+		if time.Now().After(deadline) {
+			c.l.healthy()
+			c.l.Fail(Failure{Symptom: SendStalls, Client: c, Problem: fmt.Sprintf("the server should take %d bytes from %s, but took %d", n, c.Name, c.sent.Load())})
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// CloseWriteWhenSent ends the client's output as soon as SendInBackground has sent
+// everything.
+func (c *Client) CloseWriteWhenSent() {
+	c.l.Did("%s ends its output (FIN) when all is sent", c.Name)
+	go func() {
+		c.sending.Wait()
+		c.ended.Store(true)
+		c.conn.CloseWrite()
+	}()
+}
+
+// EchoOrGone sends data and tells whether it came back; false means that the server
+// has closed the connection. Neither is a failure, silence is.
+func (c *Client) EchoOrGone(data []byte) bool {
+	c.l.t.Helper()
+	c.l.healthy()
+	c.conn.SetDeadline(time.Now().Add(Patience))
+	if _, err := c.conn.Write(data); err != nil {
+		return false
+	}
+	got := make([]byte, len(data))
+	n, err := c.read(got)
+	if err == nil && string(got) == string(data) {
+		return true
+	}
+	if s := symptomOf(err, NoData); err == nil || s == NoData {
+		c.l.healthy()
+		c.l.Fail(Failure{Symptom: NoData, Client: c, Err: err, Suspects: []Rule{{ID: "accept-never-resumed", When: func(s *Scene) bool { return !s.HasFD }}},
+			Problem: fmt.Sprintf("%s, which waited while there were no descriptors, should be served or refused when there are, but after %d bytes: %v", c.Name, n, plain(err))})
+	}
+	return false
+}
+
+// ServerFD is the descriptor of the server's end, -1 if it cannot be found.
+func (c *Client) ServerFD() int {
+	if fd, ok := probe.SocketByPeer(os.Getpid(), c.local); ok {
+		return fd.Num
+	}
+	return -1
 }
 
 func (l *Lab) loopDead() bool {

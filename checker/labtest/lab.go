@@ -17,7 +17,6 @@ import (
 	"os"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -422,6 +421,107 @@ func (l *Lab) WantDone(result <-chan error, limit time.Duration) error {
 	return nil
 }
 
+// LastGot is what came back for the last line of the story, empty if it was as
+// expected.
+func (l *Lab) LastGot() string { return l.story[len(l.story)-1].Got }
+
+// SuspectNext adds rules to every report from here on, before the general ones.
+func (l *Lab) SuspectNext(rules ...Rule) { l.suspects = rules }
+
+// TurnWithin is Turn for a timeout that must not be waited for to its end: a turn
+// that has not come back after [Patience] is woken by a client, and reported by the
+// time it took.
+func (l *Lab) TurnWithin(timeout time.Duration) (took time.Duration) {
+	l.t.Helper()
+	done := make(chan struct{})
+	var err error
+	start := time.Now()
+	request := func() { err = l.engine.Poll(timeout); close(done) }
+	l.healthy()
+	select {
+	case l.loop.requests <- request:
+	case <-l.loop.dead:
+		l.healthy()
+	}
+	select {
+	case <-done:
+	case <-l.loop.dead:
+		l.healthy()
+	case <-time.After(Patience):
+		return time.Since(start)
+	}
+	if err != nil {
+		l.failFault(fault{err: err})
+	}
+	return time.Since(start)
+}
+
+// InBackground runs f on a goroutine of its own until the returned function is
+// called, which waits for it.
+func (l *Lab) InBackground(f func(done <-chan struct{})) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() { defer close(ended); f(done) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			close(done)
+			<-ended
+		}
+	}
+	l.t.Cleanup(stop)
+	return stop
+}
+
+// UntilRefused connects to addr until that is refused.
+func (l *Lab) UntilRefused(addr string) {
+	l.t.Helper()
+	deadline := time.Now().Add(Patience)
+	for {
+		c, err := net.DialTimeout("tcp", addr, Patience)
+		if err != nil {
+			return
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			l.Fail(Failure{Symptom: WrongResult, Suspect: "shutdown-still-accepts", Problem: "after Shutdown nobody should be able to connect, but a client can"})
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// EpollTable is the interest list of the engine's epoll instances.
+func (l *Lab) EpollTable() []probe.Interest {
+	l.t.Helper()
+	fds, err := probe.FDs(os.Getpid())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var table []probe.Interest
+	for _, fd := range fds {
+		if fd.Kind == "epoll" && !l.epfds[fd.Num] {
+			t, err := probe.EpollTable(os.Getpid(), fd.Num)
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			table = append(table, t...)
+		}
+	}
+	return table
+}
+
+// Listener is the descriptor of the engine's listener, -1 if there is none.
+func (l *Lab) Listener() int {
+	l.t.Helper()
+	fds, _ := probe.FDs(os.Getpid())
+	for _, fd := range fds {
+		if fd.Kind == "listener" && fd.Local == l.engine.Addr() {
+			return fd.Num
+		}
+	}
+	return -1
+}
+
 // finish closes the engine, and checks that this leaves nothing behind.
 func (l *Lab) finish() {
 	l.t.Helper()
@@ -523,5 +623,3 @@ func stackOf(marker string) string {
 	}
 	return ""
 }
-
-func trimStack() string { return string(debug.Stack()) }

@@ -3,6 +3,7 @@ package labtest
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,7 @@ func (lp *loop) run(ready chan<- struct{}) {
 	defer close(lp.dead)
 	defer func() {
 		if v := recover(); v != nil {
-			lp.fault = fault{panic: v, stack: trimStack()}
+			lp.fault = fault{panic: v, stack: string(debug.Stack())}
 		}
 	}()
 	for {

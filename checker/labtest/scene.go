@@ -262,7 +262,7 @@ func readerFrames(stack string) string {
 	rows := strings.Split(stack, "\n")
 	for i := 1; i+1 < len(rows); i += 2 {
 		call, place := rows[i], strings.TrimSpace(rows[i+1])
-		if strings.HasPrefix(call, "runtime") || strings.HasPrefix(call, "panic(") || strings.Contains(call, "labtest.trimStack") || strings.Contains(call, "labtest.(*loop).run.func") {
+		if strings.HasPrefix(call, "runtime") || strings.HasPrefix(call, "panic(") || strings.Contains(call, "labtest.(*loop).run.func") {
 			continue
 		}
 		if strings.HasPrefix(call, "iolab/checker/labtest.") || len(kept) == 6 {

@@ -46,7 +46,11 @@ func Commands(root string, verbs map[string][]string) error {
 		q := quoted{root: root, verbs: verbs, server: server}
 		for i, line := range strings.Split(string(text), "\n") {
 			for _, c := range goCommand.FindAllString(line, -1) {
-				if err := q.check(strings.Fields(endOf.ReplaceAllString(c, ""))); err != nil {
+				words := strings.Fields(endOf.ReplaceAllString(c, ""))
+				for i, w := range words { // in a sentence
+					words[i] = strings.TrimRight(w, `"',:;)`)
+				}
+				if err := q.check(words); err != nil {
 					problems = append(problems, fmt.Errorf("%s:%d: %q: %w", filepath.ToSlash(name), i+1, c, err))
 				}
 			}
@@ -83,14 +87,13 @@ type quoted struct {
 func (q quoted) check(words []string) error {
 	kind, args := words[1], words[2:]
 	for i, arg := range args {
-		arg = strings.Trim(arg, `"'.,:)`)
 		switch {
-		case !strings.HasPrefix(args[i], "./") && !strings.HasPrefix(args[i], "iolab/"):
+		case !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "iolab/"):
 			continue // a flag of the go command, or its value
-		case placeholder.MatchString(strings.TrimSuffix(args[i], "/...")):
+		case placeholder.MatchString(strings.TrimSuffix(arg, "/...")):
 			return nil
 		}
-		arg = strings.TrimSuffix(strings.TrimPrefix(args[i], "iolab/"), "/...")
+		arg = strings.TrimSuffix(strings.TrimPrefix(arg, "iolab/"), "/...")
 		if info, err := os.Stat(filepath.Join(q.root, arg)); err != nil || !info.IsDir() && !strings.HasSuffix(arg, ".go") {
 			return fmt.Errorf("there is no package folder %s", arg)
 		}

@@ -2,9 +2,11 @@ package verify
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +14,18 @@ import (
 
 	"iolab/checker/catalogue"
 )
+
+// TestMain lets twice as many steps run at once as there are CPUs: most of their
+// time is spent waiting.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
+	os.Exit(m.Run())
+}
 
 func root(t *testing.T) string {
 	dir, err := os.Getwd()

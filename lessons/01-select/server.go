@@ -19,6 +19,8 @@ import (
 	"iolab/lessons/engine"
 )
 
+//lint:file-ignore U1000 most of it waits for its step
+
 // What the steps need and the skeleton does not use yet. It goes when you are done.
 var _ = []any{fmt.Errorf, os.NewSyscallError, slices.DeleteFunc[[]*conn], retry, include}
 
