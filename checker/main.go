@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -67,21 +68,21 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{name: "map", summary: "the lessons, how far you are, what is next (without a command, too)", run: runMap},
-		{name: "run", args: "[LESSON[.STEP]]", summary: "run the steps in order, up to the first that does not pass",
+		{name: "map", summary: "the lessons and what is next; the same without a command", run: runMap},
+		{name: "run", args: "[LESSON[.STEP]]", summary: "run the steps, up to the first that does not pass",
 			detail: "Without a lesson: the one you are at. With a step: that step alone.", flags: runFlags, run: runRun},
 		{name: "watch", args: "[LESSON]", summary: "run the current step at every save",
 			detail: "Goes to the next step only when you press Enter.", flags: watchFlags, run: runWatch},
 		{name: "hint", args: "[LESSON[.STEP]]", summary: "show a hint; each call shows one more",
 			flags: hintFlags, run: runHint},
-		{name: "reset", args: "LESSON", summary: "put the lesson's skeleton back; your files are kept in .iolab/backup", run: runReset},
+		{name: "reset", args: "LESSON", summary: "put the skeleton back, and your files into .iolab/backup", run: runReset},
 		{name: "solution", args: "LESSON", summary: "the difference between your files and the solution",
 			detail: "Shown once you have passed the lesson, or when you ask twice.", flags: solutionFlags, run: runSolution},
-		{name: "serve", args: "LESSON [-solution] [FLAGS]", summary: "start the lesson's server; FLAGS are the server's, see serve LESSON -help",
+		{name: "serve", args: "LESSON [-solution] [FLAGS]", summary: "start the lesson's server; FLAGS are its own, see -help",
 			raw: runServe},
 		{name: "list", args: "[LESSON]", summary: "the lessons, their steps and tests", run: runList},
-		{name: "doctor", summary: "what this machine can do, and how to cure what it cannot", run: runDoctor},
-		{name: "verify", args: "[LESSON]", summary: "for maintainers: solutions pass, skeletons and mutants fail as they should",
+		{name: "doctor", summary: "what this machine can do, and cures for what it cannot", run: runDoctor},
+		{name: "verify", args: "[LESSON]", summary: "for maintainers: solutions pass, mutants are caught",
 			flags: verifyFlags, run: runVerify},
 		{name: "help", args: "[COMMAND|json]", summary: "this text; a command's flags; the -json format", run: runHelp},
 	}
@@ -90,7 +91,8 @@ func init() {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the checker at once
-	a := &app{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	a := &app{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin,
+		ascii: !unicodeConsole(), plain: os.Getenv("NO_COLOR") != "" || !terminal(os.Stdout)}
 	os.Exit(a.main(os.Args[1:]))
 }
 
@@ -199,9 +201,19 @@ func (a *app) findRoot() error {
 
 // globals are the flags that every command has.
 func (a *app) globals(f *flag.FlagSet) {
-	f.BoolVar(&a.json, "json", a.json, "print JSON; see help json")
-	f.BoolVar(&a.ascii, "ascii", a.ascii || !unicodeConsole(), "print nothing but ASCII")
-	f.BoolVar(&a.plain, "no-color", a.plain || os.Getenv("NO_COLOR") != "" || !terminal(a.out), "no colours")
+	for _, g := range []struct {
+		name, usage string
+		field       *bool
+	}{
+		{"json", "print JSON; see help json", &a.json},
+		{"ascii", "print nothing but ASCII", &a.ascii},
+		{"no-color", "no colours", &a.plain},
+	} {
+		f.BoolFunc(g.name, g.usage, func(s string) (err error) {
+			*g.field, err = strconv.ParseBool(s)
+			return err
+		})
+	}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 }

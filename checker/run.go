@@ -19,7 +19,7 @@ type runJSON struct {
 	Lesson  string          `json:"lesson"`
 	Subject string          `json:"subject"`
 	Outcome report.Outcome  `json:"outcome"`
-	Notes   []string        `json:"notes,omitempty"`
+	Notes   []string        `json:"notes"`
 	Steps   []runner.Result `json:"steps"`
 }
 

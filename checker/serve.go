@@ -3,10 +3,10 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"iolab/checker/runner"
@@ -91,18 +91,12 @@ func runVerify(a *app, f *flag.FlagSet, args []string) error {
 		}
 		args = []string{l.Folder}
 	}
-	var pass []string
-	f.Visit(func(fl *flag.Flag) { pass = append(pass, "-"+fl.Name+"="+fl.Value.String()) })
-	if a.ascii && !slices.Contains(pass, "-ascii=true") {
-		pass = append(pass, "-ascii=true")
+	pass := []string{
+		fmt.Sprintf("-quick=%v", value[bool](f, "quick")), fmt.Sprintf("-race=%v", value[bool](f, "race")),
+		fmt.Sprintf("-count=%d", value[int](f, "count")),
+		fmt.Sprintf("-json=%v", a.json), fmt.Sprintf("-ascii=%v", a.ascii), fmt.Sprintf("-no-color=%v", a.plain),
+		"-commands=" + a.commandTable(),
 	}
-	if a.plain && !slices.Contains(pass, "-no-color=true") {
-		pass = append(pass, "-no-color=true")
-	}
-	if a.json && !slices.Contains(pass, "-json=true") {
-		pass = append(pass, "-json=true")
-	}
-	pass = append(pass, "-commands="+a.commandTable())
 	return a.foreground("./checker/verify/verify", append(pass, args...))
 }
 

@@ -14,6 +14,7 @@ import (
 	"iolab/checker/catalogue"
 	"iolab/checker/report"
 	"iolab/checker/runner"
+	"iolab/checker/workspace"
 )
 
 func TestSolutions(t *testing.T) {
@@ -30,6 +31,7 @@ func TestSolutions(t *testing.T) {
 				t.Skip(run.Why)
 			}
 			t.Parallel()
+			workspace.Touch(root, l)
 			s, err := runner.Solution(root, l)
 			require.NoError(t, err)
 			s.Race = raceEnabled

@@ -59,7 +59,7 @@ func AnEventAfterCloseIsDropped(t *testing.T, newEngine Engine) {
 		func(e engine.Engine) bool { return e.ConnectionCount() == 4 })
 	for _, c := range clients {
 		c.Send([]byte("x"))
-		c.WaitReceived(1)
+		c.WaitDelivered()
 	}
 	l.Did("one turn, in which all four are ready; the handler of the first closes the others")
 	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "OnData should be called, but is not"},
@@ -97,7 +97,7 @@ func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
 		// In this order they become ready: one that closes, a newcomer, and the one that
 		// is closed. And the number that comes free is the lowest there is.
 		killer.Send([]byte("close the other"))
-		killer.WaitReceived(1)
+		killer.WaitDelivered()
 		fresh := l.Dial()
 		end := doomed.ServerFD()
 		doomed.Reset()

@@ -46,7 +46,7 @@ func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	c := l.DialSmall()
 	c.WantOpen()
 	c.CloseWrite()
-	c.WaitReceived(0)
+	c.WaitDelivered()
 	l.SuspectNext(labtest.Rule{ID: "rdhup-while-paused", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.HasEpoll }})
 	l.WantIdle()
 	c.Want(answer)
@@ -105,7 +105,7 @@ func AFloodDoesNotStarveOthers(t *testing.T, newEngine Engine) {
 	for i := range 10 {
 		had, hadFlood := quiet.Received(), flood.Received()
 		quiet.Send([]byte("x"))
-		quiet.WaitReceived(1)
+		quiet.WaitDelivered()
 		l.Did("two turns")
 		l.Turn(0)
 		l.Turn(0)

@@ -24,6 +24,9 @@ func WakeMakesPollReturn(t *testing.T, newEngine Engine) {
 			l.Fail(labtest.Failure{Symptom: labtest.WakeLost, Suspect: "wake-lost", Problem: "Wake should make Poll return, but it waited on"})
 		}
 	}
+	l.Did("Wake after Close")
+	l.Do(func(e engine.Engine) { e.Close() })
+	l.Engine().Wake()
 }
 
 // NoWakeIsLost: four goroutines leave a thousand pieces of work each and call Wake;

@@ -104,13 +104,3 @@ func disk(root string) Check {
 	return Check{"progress", Warning, fmt.Sprintf("cannot be kept: %v", err),
 		"everything works, but the map forgets; make the folder writable to change that"}
 }
-
-func found(name string, paths ...string) string {
-	for _, p := range paths {
-		if path, err := exec.LookPath(p); err == nil {
-			return path
-		}
-	}
-	path, _ := exec.LookPath(name)
-	return path
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -130,4 +131,14 @@ func ss() Check {
 		return Check{"ss", OK, path, ""}
 	}
 	return Check{"ss", Info, "not found", "the lessons look at sockets with it: apt install iproute2"}
+}
+
+// found is the path of the first of the programs that is there.
+func found(names ...string) string {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
 }

@@ -390,18 +390,23 @@ func (c *Client) IsClosed() bool {
 	return life.closed
 }
 
-// WaitReceived waits until the server's kernel has at least n bytes of this client
-// that the engine has not read, or, for n = 0, its end of data.
-func (c *Client) WaitReceived(n int) {
+// WaitDelivered waits until the server's kernel has everything that this client has
+// sent, its end of data included. What the engine has made of it is another matter: on
+// a completion engine the kernel may have filled its buffers by itself.
+func (c *Client) WaitDelivered() {
 	c.l.t.Helper()
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
 	deadline := time.Now().Add(Patience)
 	for time.Now().Before(deadline) {
-		fd, ok := probe.SocketByPeer(os.Getpid(), c.local)
-		if !ok {
+		var sock probe.Sock
+		ctlErr := raw.Control(func(fd uintptr) { sock, err = probe.Queues(int(fd)) })
+		if ctlErr != nil || err != nil {
 			return // not to be seen here: loopback has delivered it by now in all likelihood
 		}
-		sock, err := probe.Queues(fd.Num)
-		if err != nil || n > 0 && sock.Unread >= n || n == 0 && sock.State == "CLOSE_WAIT" {
+		if sock.Unsent == 0 && sock.State != "FIN_WAIT1" {
 			return
 		}
 		time.Sleep(time.Millisecond)

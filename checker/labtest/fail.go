@@ -69,9 +69,7 @@ type Failure struct {
 func (l *Lab) Fail(f Failure) {
 	l.t.Helper()
 	l.failed = true
-	if l.release != nil {
-		l.release()
-	}
+	l.feed()
 	f.Suspects = append(f.Suspects, l.suspects...)
 	if f.Client != nil {
 		f.Suspects = append(f.Suspects, f.Client.suspects...)
@@ -85,6 +83,13 @@ func (l *Lab) Fail(f Failure) {
 	}
 	l.publish(r)
 	l.t.FailNow()
+}
+
+// feed gives back what Starve took: looking and reporting need descriptors.
+func (l *Lab) feed() {
+	if l.release != nil {
+		l.release()
+	}
 }
 
 // Unavailable ends the test as one that this machine cannot run: why, and what

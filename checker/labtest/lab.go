@@ -60,7 +60,7 @@ type Lab struct {
 	suspects []Rule
 	failed   bool
 	unclean  bool
-	release  func() // gives back what Starve took: a report needs descriptors
+	release  func() // set by Starve
 }
 
 type options struct {
@@ -591,6 +591,7 @@ func (l *Lab) failFault(f fault) {
 	switch err, _ := f.panic.(error); {
 	case errors.As(err, &missing), errors.As(f.err, &missing):
 		l.failed = true
+		l.feed()
 		l.publish(report.Report{Outcome: report.NotStarted, Problem: missing.Error()})
 		l.t.FailNow()
 	case f.panic != nil:

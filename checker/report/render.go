@@ -201,7 +201,7 @@ const (
 
 // Paint gives s a colour, if on is set.
 func Paint(on bool, color, s string) string {
-	if !on || color == "" {
+	if !on || color == "" || s == "" {
 		return s
 	}
 	return "\x1b[" + color + "m" + s + "\x1b[0m"

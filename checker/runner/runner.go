@@ -35,6 +35,7 @@ type Subject struct {
 	Name    string            // names the test binary: "yours", "solution", …
 	Overlay map[string]string // absolute path to the file that stands in its place, "" for none
 	Race    bool
+	Once    bool // will not be built again: keep nothing
 }
 
 // Limits bound one step's process.
@@ -91,7 +92,7 @@ func (e *CompileError) Report(step int) report.Report {
 func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	b := &Binary{Subject: s, root: root, remove: func() {}}
 	dir := filepath.Join(root, ".iolab", "cache")
-	if err := os.MkdirAll(dir, 0o755); err != nil || !writable(dir) {
+	if err := os.MkdirAll(dir, 0o755); s.Once || err != nil || !writable(dir) {
 		if dir, err = os.MkdirTemp("", "iolab-"); err != nil {
 			return nil, err
 		}
@@ -325,7 +326,7 @@ func Cure(l catalogue.Lesson, file string) string {
 // Notes are what the reader should know of the lesson's files: which are missing,
 // which tests are not as delivered, and how to get them back.
 func Notes(root string, l catalogue.Lesson) []string {
-	var notes []string
+	notes := []string{}
 	for _, name := range slices.Sorted(maps.Keys(l.Tests)) {
 		text, err := os.ReadFile(filepath.Join(l.Dir(root), name))
 		switch {

@@ -128,7 +128,7 @@ func (m Mutant) Check(ctx context.Context, root string, quick bool) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s := runner.Subject{Lesson: m.lesson, Name: "mutant-" + m.Name}
+	s := runner.Subject{Lesson: m.lesson, Name: "mutant-" + m.Name, Once: true}
 	if err := workspace.Overlay(&s, root, files, dir); err != nil {
 		return err
 	}

@@ -185,7 +185,7 @@ func Path(ctx context.Context, root string, l catalogue.Lesson, k int) error {
 	if err != nil {
 		return err
 	}
-	s := runner.Subject{Lesson: l, Name: fmt.Sprintf("upto%d", k)}
+	s := runner.Subject{Lesson: l, Name: fmt.Sprintf("upto%d", k), Once: true}
 	if err := workspace.Overlay(&s, root, files, dir); err != nil {
 		return err
 	}

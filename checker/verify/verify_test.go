@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"iolab/checker/catalogue"
+	"iolab/checker/workspace"
 )
 
 // TestMain lets twice as many steps run at once as there are CPUs: most of their
@@ -49,6 +50,7 @@ func here() (lessons []catalogue.Lesson) {
 func TestLessons(t *testing.T) {
 	root := root(t)
 	for _, l := range here() {
+		workspace.Touch(root, l)
 		t.Run(l.Folder, func(t *testing.T) {
 			t.Parallel()
 			t.Run("skeleton and solution export the same", func(t *testing.T) {

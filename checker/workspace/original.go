@@ -58,7 +58,7 @@ func fromHistory(root, path, hash string) ([]byte, error) {
 // Untouched is the lesson as delivered, whatever the reader has done to it. dir
 // is where files for it may be put.
 func Untouched(root string, l catalogue.Lesson, dir string) (runner.Subject, error) {
-	s := runner.Subject{Lesson: l, Name: "skeleton", Overlay: map[string]string{}}
+	s := runner.Subject{Lesson: l, Name: "skeleton", Once: true, Overlay: map[string]string{}}
 	files, err := Skeleton(root, l)
 	if err != nil {
 		return s, err

@@ -49,6 +49,10 @@ func TestStep01_TheListenerIsInTheInterestList(t *testing.T) {
 
 func TestStep02_PollKeepsToItsTimeout(t *testing.T) { conformance.PollKeepsToItsTimeout(t, server) }
 
+func TestStep02_AClosedEngineDoesNotPoll(t *testing.T) {
+	conformance.AClosedEngineDoesNotPoll(t, server)
+}
+
 func TestStep02_SignalsDoNotEndTheLoop(t *testing.T) { conformance.SignalsDoNotEndTheLoop(t, server) }
 
 func TestStep02_TheLoopSleepsWhileNothingHappens(t *testing.T) {
