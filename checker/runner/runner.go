@@ -221,7 +221,7 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	reportFile := filepath.Join(dir, "reports")
 
 	cmd := exec.Command(b.path, fmt.Sprintf("-test.run=^TestStep%02d_", n), "-test.v=test2json",
-		"-test.paniconexit0", "-test.timeout="+testTimeout(limits.Time).String())
+		"-test.failfast", "-test.paniconexit0", "-test.timeout="+testTimeout(limits.Time).String())
 	cmd.Dir = b.Lesson.Dir(b.root)
 	// GOTRACEBACK=crash asks the runtime for the stacks of goroutines that are
 	// running, too: of a busy loop nothing else would be seen.
@@ -258,8 +258,9 @@ func readReports(file string) []report.Report {
 	}
 }
 
-// judge sets the outcome, and adds a report for every expected test that has
-// neither passed nor said why.
+// judge sets the outcome, and adds a report if an expected test has neither passed
+// nor said why. The step ends with its first failure, so tests that did not begin are
+// only suspicious when there is none.
 func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, limits Limits) {
 	told := map[string]bool{}
 	for i := range r.Reports {
@@ -282,7 +283,8 @@ func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, 
 			silent = t.Name
 		}
 	}
-	if silent == "" {
+	failed := slices.ContainsFunc(r.Reports, func(rep report.Report) bool { return rep.Outcome != report.Unavailable })
+	if silent == "" && !failed {
 		silent = missing
 	}
 	if silent != "" || end.how != exited {

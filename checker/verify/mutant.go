@@ -154,10 +154,9 @@ func (m Mutant) Check(ctx context.Context, root string, quick bool) error {
 		case r.Outcome != report.Failed:
 			return unexpected(r, "fail: "+m.Mistake)
 		}
-		for _, rep := range r.Reports {
-			if rep.Cause != nil && rep.Cause.ID == m.Cause {
-				return nil
-			}
+		// The first report is the one that the reader sees.
+		if cause := r.Reports[0].Cause; cause != nil && cause.ID == m.Cause {
+			return nil
 		}
 		return unexpected(r, fmt.Sprintf("name the cause %q", m.Cause))
 	}
