@@ -26,7 +26,7 @@ func main() {
 }
 
 func check(file string) error {
-	passed, failed, err := read(file)
+	passed, failed, skipped, err := read(file)
 	if err != nil {
 		return err
 	}
@@ -42,18 +42,19 @@ func check(file string) error {
 	for _, name := range missing {
 		fmt.Println("did not pass:", name)
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", len(passed), len(failed), 0)
+	fmt.Printf("%d passed, %d failed, %d skipped\n", len(passed), len(failed), skipped)
 	if len(failed)+len(missing) > 0 {
 		return fmt.Errorf("%d tests failed, %d that are expected did not pass", len(failed), len(missing))
 	}
 	return nil
 }
 
-// read returns the tests that passed, and those that failed, whose output it prints.
-func read(file string) (passed map[string]bool, failed []string, err error) {
+// read returns the tests that passed, those that failed, whose output it prints, and
+// how many were skipped.
+func read(file string) (passed map[string]bool, failed []string, skipped int, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	defer f.Close()
 	passed = map[string]bool{}
@@ -62,9 +63,9 @@ func read(file string) (passed map[string]bool, failed []string, err error) {
 		var e struct{ Action, Package, Test, Output string }
 		switch err := d.Decode(&e); {
 		case errors.Is(err, io.EOF):
-			return passed, failed, nil
+			return passed, failed, skipped, nil
 		case err != nil:
-			return nil, nil, fmt.Errorf("%s: %w", file, err)
+			return nil, nil, 0, fmt.Errorf("%s: %w", file, err)
 		}
 		name := e.Package + " " + e.Test
 		switch e.Action {
@@ -76,6 +77,10 @@ func read(file string) (passed map[string]bool, failed []string, err error) {
 		case "pass":
 			if e.Test != "" {
 				passed[name] = true
+			}
+		case "skip":
+			if e.Test != "" {
+				skipped++
 			}
 		case "fail":
 			failed = append(failed, name)

@@ -280,6 +280,9 @@ var causes = map[string]cause{
 	"epoll_ctl-per-message": {
 		"epoll_ctl is called for messages that change nothing in the interest list. Remember what is armed, and call it only when that changes.",
 		"Step \"Short writes\""},
+	"event-list-too-short": {
+		"Many connections are ready, and each epoll_wait reports a few of them: the event list is too short. Let it grow when it was full.",
+		"epoll_wait(2), maxevents"},
 	"callback-inside-callback": {
 		"A callback ran inside another one: most often OnClose straight from Close or Send. A handler in the middle of its work does not expect that. Note the connection, and call OnClose when the running callback has returned.",
 		"\"A connection's life\" in lessons/engine"},

@@ -100,11 +100,11 @@ func Pattern(seed, n int) []byte {
 func (c *Client) Send(data []byte) {
 	c.l.t.Helper()
 	c.l.Did("%s sends %s", c.Name, count(len(data)))
-	c.send(data)
+	c.SendQuietly(data)
 }
 
-// send is Send without a line in the story, for clients that talk much.
-func (c *Client) send(data []byte) {
+// SendQuietly is Send without a line in the story, for clients that talk much.
+func (c *Client) SendQuietly(data []byte) {
 	c.l.t.Helper()
 	if err := c.write(data); err != nil {
 		c.l.healthy()
@@ -254,7 +254,7 @@ func (c *Client) Echo(data []byte) {
 // EchoQuietly is Echo without lines in the story, for clients that talk much.
 func (c *Client) EchoQuietly(data []byte) {
 	c.l.t.Helper()
-	c.send(data)
+	c.SendQuietly(data)
 	c.want(data)
 }
 
@@ -395,15 +395,10 @@ func (c *Client) IsClosed() bool {
 // a completion engine the kernel may have filled its buffers by itself.
 func (c *Client) WaitDelivered() {
 	c.l.t.Helper()
-	raw, err := c.conn.SyscallConn()
-	if err != nil {
-		c.l.t.Fatal(err)
-	}
 	deadline := time.Now().Add(Patience)
 	for time.Now().Before(deadline) {
-		var sock probe.Sock
-		ctlErr := raw.Control(func(fd uintptr) { sock, err = probe.Queues(int(fd)) })
-		if ctlErr != nil || err != nil {
+		sock, err := c.sock()
+		if err != nil {
 			return // not to be seen here: loopback has delivered it by now in all likelihood
 		}
 		if sock.Unsent == 0 && sock.State != "FIN_WAIT1" {
@@ -412,6 +407,38 @@ func (c *Client) WaitDelivered() {
 		time.Sleep(time.Millisecond)
 	}
 	c.l.t.Fatal("the kernel does not deliver on loopback: this is the machine's fault, not the server's")
+}
+
+// Held is how many bytes the engine itself holds of what this client, which has read
+// nothing, was sent back by an echo: what OnData got, less what is in the kernel's
+// queues. It is -1 where the queues cannot be seen.
+func (c *Client) Held() int64 {
+	c.l.t.Helper()
+	end, ok := probe.SocketByPeer(os.Getpid(), c.local)
+	if !ok {
+		return -1
+	}
+	server, err := probe.Queues(end.Num)
+	if err != nil {
+		return -1
+	}
+	client, err := c.sock()
+	if err != nil {
+		return -1
+	}
+	return c.Received() - int64(server.Unsent) - int64(client.Unread)
+}
+
+// sock is the kernel's view of the client's socket.
+func (c *Client) sock() (s probe.Sock, err error) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return s, err
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { s, err = probe.Queues(int(fd)) }); ctlErr != nil {
+		return s, ctlErr
+	}
+	return s, err
 }
 
 // WaitMoving waits until n bytes of SendInBackground are under way.

@@ -59,7 +59,6 @@ type Lab struct {
 	epfds    map[int]bool
 	suspects []Rule
 	failed   bool
-	unclean  bool
 	release  func() // set by Starve
 }
 
@@ -67,7 +66,6 @@ type options struct {
 	cfg     engine.Config
 	service engine.Handler
 	paused  bool
-	unclean bool
 }
 
 // Option changes how a Lab starts.
@@ -83,10 +81,6 @@ func WithHandler(h engine.Handler) Option { return func(o *options) { o.service 
 // see [Lab.Turn].
 func Paused() Option { return func(o *options) { o.paused = true } }
 
-// WithoutCloseCheck leaves out the check, at the end of the test, that Close gives
-// back every descriptor: for tests in which the engine is not whole on purpose.
-func WithoutCloseCheck() Option { return func(o *options) { o.unclean = true } }
-
 // Start makes an engine with newEngine and polls it on a goroutine of its own,
 // locked to its thread, until the test ends. Then it closes the engine and checks
 // that every connection got its OnClose and every descriptor came back.
@@ -97,7 +91,7 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 		opt(&o)
 	}
 	warmUp()
-	l := &Lab{t: t, cfg: o.cfg, unclean: o.unclean, epfds: map[int]bool{}}
+	l := &Lab{t: t, cfg: o.cfg, epfds: map[int]bool{}}
 	l.service = newRecorder(o.service)
 	l.before, _ = probe.FDs(os.Getpid())
 	for _, fd := range l.before {
@@ -168,35 +162,41 @@ func (l *Lab) Got(format string, args ...any) {
 // engine's methods may be called.
 func (l *Lab) Do(f func(e engine.Engine)) {
 	l.t.Helper()
-	l.onLoop("", func() { f(l.engine) })
+	l.onLoop("a call of the engine", func() { f(l.engine) })
 }
 
-// onLoop runs f on the loop's goroutine and waits for it.
+// onLoop runs f on the loop's goroutine and waits for it. what names f in a report.
 func (l *Lab) onLoop(what string, f func()) {
+	l.t.Helper()
+	l.await(what, l.post(f))
+}
+
+// post hands f to the loop's goroutine, and returns a channel that is closed when f
+// has returned. (Not if it panics: then the loop is dead.)
+func (l *Lab) post(f func()) <-chan struct{} {
 	l.t.Helper()
 	l.healthy()
 	done := make(chan struct{})
-	request := func() { f(); close(done) } // not closed if f panics: then the loop is dead
-	timer := time.NewTimer(Patience)
-	defer timer.Stop()
 	select {
-	case l.loop.requests <- request:
+	case l.loop.requests <- func() { f(); close(done) }:
 	case <-l.loop.dead:
 		l.healthy()
-	case <-timer.C:
+	case <-time.After(Patience):
 		l.Fail(Failure{Symptom: PollBlocks, Problem: fmt.Sprintf("Poll(%v) should return within its timeout, but has not come back for %v", slice, Patience)})
 	}
+	return done
+}
+
+// await waits for what post has returned.
+func (l *Lab) await(what string, done <-chan struct{}) {
+	l.t.Helper()
 	select {
 	case <-done:
-		l.healthy()
 	case <-l.loop.dead:
-		l.healthy()
-	case <-timer.C:
-		if what == "" {
-			what = "the call"
-		}
+	case <-time.After(Patience):
 		l.Fail(Failure{Symptom: CallBlocks, Problem: fmt.Sprintf("%s should return at once, but has not come back for %v", what, Patience)})
 	}
+	l.healthy()
 }
 
 // healthy ends the test if the loop is dead or a rule of the contract was broken.
@@ -276,13 +276,13 @@ func (l *Lab) Engine() engine.Engine { return l.engine }
 // Pause stops polling. When it returns no turn is under way.
 func (l *Lab) Pause() {
 	l.t.Helper()
-	l.onLoop("", func() { l.loop.paused = true })
+	l.onLoop("Poll", func() { l.loop.paused = true })
 }
 
 // Resume goes on polling.
 func (l *Lab) Resume() {
 	l.t.Helper()
-	l.onLoop("", func() { l.loop.paused = false })
+	l.onLoop("Poll", func() { l.loop.paused = false })
 }
 
 // Turn makes one turn, Poll(timeout), of a paused lab and returns how long it took.
@@ -291,9 +291,7 @@ func (l *Lab) Turn(timeout time.Duration) (took time.Duration) {
 	var err error
 	l.onLoop(fmt.Sprintf("Poll(%v)", timeout), func() {
 		start := time.Now()
-		l.loop.polling.Store(true)
 		err = l.engine.Poll(timeout)
-		l.loop.polling.Store(false)
 		took = time.Since(start)
 	})
 	if err != nil {
@@ -393,17 +391,10 @@ func (l *Lab) Shutdown(ctx context.Context) <-chan error {
 	l.t.Helper()
 	l.Did("Shutdown")
 	result := make(chan error, 1)
-	l.healthy()
-	select {
-	case l.loop.requests <- func() {
+	l.post(func() {
 		l.loop.paused = true
 		result <- l.engine.Shutdown(ctx)
-	}:
-	case <-l.loop.dead:
-		l.healthy()
-	case <-time.After(Patience):
-		l.Fail(Failure{Symptom: PollBlocks, Problem: fmt.Sprintf("Poll(%v) should return within its timeout, but has not come back for %v", slice, Patience)})
-	}
+	})
 	return result
 }
 
@@ -428,27 +419,20 @@ func (l *Lab) LastGot() string { return l.story[len(l.story)-1].Got }
 // SuspectNext adds rules to every report from here on, before the general ones.
 func (l *Lab) SuspectNext(rules ...Rule) { l.suspects = rules }
 
-// TurnWithin is Turn for a timeout that must not be waited for to its end: a turn
-// that has not come back after [Patience] is woken by a client, and reported by the
-// time it took.
+// TurnWithin is Turn for a timeout that must not be waited for to its end. A turn that
+// has not come back after [Patience] is left alone: a result of more than Patience
+// means that it waits on, and the test has to end.
 func (l *Lab) TurnWithin(timeout time.Duration) (took time.Duration) {
 	l.t.Helper()
-	done := make(chan struct{})
 	var err error
 	start := time.Now()
-	request := func() { err = l.engine.Poll(timeout); close(done) }
-	l.healthy()
-	select {
-	case l.loop.requests <- request:
-	case <-l.loop.dead:
-		l.healthy()
-	}
+	done := l.post(func() { err = l.engine.Poll(timeout) })
 	select {
 	case <-done:
 	case <-l.loop.dead:
 		l.healthy()
 	case <-time.After(Patience):
-		return time.Since(start)
+		return time.Since(start) // the loop still waits: the test can only report it
 	}
 	if err != nil {
 		l.failFault(fault{err: err})
@@ -540,7 +524,7 @@ func (l *Lab) finish() {
 	for _, c := range l.clients {
 		c.abandon()
 	}
-	if !written || l.unclean {
+	if !written {
 		return
 	}
 	if err != nil {
@@ -557,24 +541,16 @@ func (l *Lab) finish() {
 // is not written yet has not failed the step of this test.
 func (l *Lab) closeEngine() (err error, written bool) {
 	l.t.Helper()
-	done := make(chan struct{})
-	select {
-	case l.loop.requests <- func() { l.loop.paused = true; err = l.engine.Close(); close(done) }:
-	case <-l.loop.dead:
-		l.healthy()
-	case <-time.After(Patience):
-		l.Fail(Failure{Symptom: PollBlocks, Problem: fmt.Sprintf("Poll(%v) should return within its timeout, but has not come back for %v", slice, Patience)})
-	}
+	done := l.post(func() { l.loop.paused = true; err = l.engine.Close() })
 	select {
 	case <-done:
 	case <-l.loop.dead:
-		if l.loop.unwritten() {
-			return nil, false
-		}
-		l.healthy()
 	case <-time.After(Patience):
-		l.Fail(Failure{Symptom: CallBlocks, Problem: fmt.Sprintf("Close should return at once, but has not come back for %v", Patience)})
 	}
+	if l.loop.unwritten() {
+		return nil, false
+	}
+	l.await("Close", done)
 	return err, true
 }
 

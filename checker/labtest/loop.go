@@ -22,11 +22,10 @@ type loop struct {
 	dead     chan struct{} // closed when the goroutine has ended, fault says why
 	fault    fault
 
-	tid     int // the thread it is locked to
-	engine  engine.Engine
-	paused  bool
-	polling atomic.Bool
-	turns   atomic.Int64
+	tid    int // the thread it is locked to
+	engine engine.Engine
+	paused bool
+	turns  atomic.Int64
 }
 
 func newLoop() *loop {
@@ -66,9 +65,7 @@ func (lp *loop) run(ready chan<- struct{}) {
 			return
 		default:
 		}
-		lp.polling.Store(true)
 		err := lp.engine.Poll(slice)
-		lp.polling.Store(false)
 		lp.turns.Add(1)
 		if err != nil {
 			lp.fault = fault{err: err}

@@ -19,7 +19,7 @@ var ErrUnavailable = errors.New("not available on this system")
 // FD is an open descriptor of a process.
 type FD struct {
 	Num    int
-	Kind   string         // "tcp", "listener", "udp", "unix", "epoll", "eventfd", "timerfd", "io_uring", "pipe", "file"
+	Kind   string         // "tcp", "listener", "udp", "unix", other "socket", "pipe", "epoll", "eventfd", "timerfd", "io_uring", other "file"
 	Target string         // what /proc/PID/fd/N points to: names the open file, not the number
 	Local  netip.AddrPort // of a TCP or UDP socket
 	Remote netip.AddrPort // of a connected TCP socket
@@ -33,6 +33,8 @@ func (f FD) String() string {
 		return fmt.Sprintf("fd %d  tcp %s %v -> %v", f.Num, f.State, f.Local, f.Remote)
 	case "listener":
 		return fmt.Sprintf("fd %d  listener %v", f.Num, f.Local)
+	case "udp":
+		return fmt.Sprintf("fd %d  udp %v", f.Num, f.Local)
 	case "file":
 		return fmt.Sprintf("fd %d  %s", f.Num, f.Target)
 	}
@@ -40,7 +42,8 @@ func (f FD) String() string {
 }
 
 // Leaked returns the descriptors in after that were not in before. A number that was
-// closed and opened again for something else counts.
+// closed and opened again for something else counts; one that was opened again for an
+// anonymous file of the same kind (another eventfd, say) cannot be told apart.
 func Leaked(before, after []FD) []FD {
 	type file struct {
 		num    int
@@ -59,13 +62,23 @@ func Leaked(before, after []FD) []FD {
 	return leaked
 }
 
+// Thread is what a thread was doing when [ThreadState] looked.
+type Thread struct {
+	State string // "R" running or ready to, "S" asleep, "D" asleep and not to be interrupted; others in proc_pid_stat(5)
+	Wchan string // the kernel's function in which it sleeps, such as "ep_poll"; empty if it runs, or may not be known
+
+	InSyscall bool   // it sleeps in a system call; false also where the kernel does not tell which
+	Syscall   int    // the call's number, such as unix.SYS_READ
+	Arg       uint64 // and its first argument: of most calls the descriptor
+}
+
 // Interest is one entry of an epoll interest list.
 type Interest struct {
 	FD     int
 	Events uint32 // as the kernel keeps them, EPOLLERR and EPOLLHUP included
 	Data   uint64 // what the program registered
 	Inode  uint64 // of the open file
-	Ghost  bool   // the number is closed now, or another file's: a duplicate keeps the entry alive
+	Ghost  bool   // FD is closed now, or names another file: a duplicate keeps the entry alive
 }
 
 // Sock is the kernel's view of one TCP socket.
@@ -103,8 +116,11 @@ func DecodeEpoll(events uint32) string {
 			events &^= e.bit
 		}
 	}
-	if events != 0 || names == nil {
+	if events != 0 {
 		names = append(names, fmt.Sprintf("%#x", events))
+	}
+	if names == nil {
+		return "0"
 	}
 	return strings.Join(names, "|")
 }

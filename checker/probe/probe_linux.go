@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,18 +29,19 @@ func stateName(n int) string {
 }
 
 // FDs lists the open descriptors of process pid, lowest first, without the one that
-// the listing itself needs.
+// the listing itself needs, from proc_pid_fd(5). It asks the sockets of this process
+// themselves, and looks those of another up in /proc/PID/net; the Kind of one that is
+// not found there is "socket". Another user's process can be listed by root only.
 func FDs(pid int) ([]FD, error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	links, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	sockets := func(inode string) (socketInfo, bool) { return socketInfo{}, false }
-	if pid != os.Getpid() {
-		if table, err := readSocketTables(pid); err == nil {
-			sockets = func(inode string) (socketInfo, bool) { s, ok := table[inode]; return s, ok }
-		}
+	own := pid == os.Getpid()
+	var sockets map[string]FD
+	if !own {
+		sockets, _ = readSocketTables(pid)
 	}
 	fds := make([]FD, 0, len(links))
 	for _, link := range links {
@@ -55,10 +55,10 @@ func FDs(pid int) ([]FD, error) {
 		}
 		fd := FD{Num: num, Target: target, Kind: kindOf(target)}
 		if inode, ok := strings.CutPrefix(target, "socket:["); ok {
-			if pid == os.Getpid() {
+			if own {
 				describeOwn(&fd)
-			} else if s, ok := sockets(strings.TrimSuffix(inode, "]")); ok {
-				fd.Kind, fd.Local, fd.Remote, fd.State = s.kind, s.local, s.remote, s.state
+			} else if s, ok := sockets[strings.TrimSuffix(inode, "]")]; ok {
+				fd.Kind, fd.Local, fd.Remote, fd.State = s.Kind, s.Local, s.Remote, s.State
 			}
 		}
 		fds = append(fds, fd)
@@ -113,9 +113,14 @@ func describeOwn(fd *FD) {
 	}
 }
 
-// SocketByPeer finds the descriptor in process pid whose remote address is remote:
-// the server's end of the client that has this address.
+// SocketByPeer finds the TCP descriptor in process pid whose remote address is remote:
+// the server's end of the client that has this address. In this process it asks each
+// descriptor with getpeername(2) alone, so that thousands cost milliseconds.
 func SocketByPeer(pid int, remote netip.AddrPort) (FD, bool) {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	if pid == os.Getpid() {
+		return ownSocketByPeer(remote)
+	}
 	fds, err := FDs(pid)
 	if err != nil {
 		return FD{}, false
@@ -127,37 +132,27 @@ func SocketByPeer(pid int, remote netip.AddrPort) (FD, bool) {
 	return fds[i], true
 }
 
-// EpollTable reads the interest list of the epoll instance fd of process pid, from
-// proc_pid_fdinfo(5).
-func EpollTable(pid, fd int) ([]Interest, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
+func ownSocketByPeer(remote netip.AddrPort) (FD, bool) {
+	links, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return nil, err
+		return FD{}, false
 	}
-	var table []Interest
-	for line := range strings.Lines(string(text)) {
-		// tfd:        8 events:     2001 data: 100000008  pos:0 ino:1234 sdev:8
-		rest, ok := strings.CutPrefix(line, "tfd:")
-		if !ok {
+	for _, link := range links {
+		num, err := strconv.Atoi(link.Name())
+		if err != nil {
 			continue
 		}
-		var i Interest
-		var pos int64
-		if _, err := fmt.Sscanf(rest, "%d events: %x data: %x pos:%d ino:%x", &i.FD, &i.Events, &i.Data, &pos, &i.Inode); err != nil {
-			return nil, fmt.Errorf("fdinfo of epoll descriptor %d: %q: %w", fd, strings.TrimSpace(line), err)
+		sa, err := unix.Getpeername(num)
+		if err != nil || sock.AddrPort(sa) != remote {
+			continue
 		}
-		info, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, i.FD))
-		i.Ghost = errors.Is(err, fs.ErrNotExist) || err == nil && inode(info) != i.Inode
-		table = append(table, i)
+		fd := FD{Num: num}
+		fd.Target, _ = os.Readlink("/proc/self/fd/" + link.Name())
+		if describeOwn(&fd); fd.Kind == "tcp" && fd.Remote == remote {
+			return fd, true
+		}
 	}
-	return table, nil
-}
-
-func inode(info fs.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Ino
-	}
-	return 0
+	return FD{}, false
 }
 
 // Queues asks the kernel about fd, a descriptor of this process; what does not apply
@@ -190,89 +185,61 @@ func Queues(fd int) (Sock, error) {
 	return s, nil
 }
 
-// ThreadCPU is the processor time that thread tid of process pid has used, from
-// /proc/PID/task/TID/schedstat (in nanoseconds).
-func ThreadCPU(pid, tid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, tid))
-	if err != nil {
-		return 0, err
-	}
-	ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
-	return time.Duration(ns), err
-}
-
-// ProcessCPU is the processor time that process pid has used, user and system: of
-// this process from getrusage(2), of another from proc_pid_stat(5), in steps of 10 ms.
-func ProcessCPU(pid int) (time.Duration, error) {
-	if pid == os.Getpid() {
-		return ownCPU()
-	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command's name, in parentheses, may contain anything; fields count from there.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[12], 10, 64)
-	const tick = time.Second / 100 // USER_HZ, the same on all of Go's Linux ports
-	return time.Duration(user+system) * tick, err
-}
-
-// RSS is the resident memory of process pid in bytes, from proc_pid_statm(5).
-func RSS(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0, err
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
-		return 0, err
-	}
-	return resident * int64(os.Getpagesize()), nil
-}
-
-type socketInfo struct {
-	kind          string
-	local, remote netip.AddrPort
-	state         string
-}
-
-// readSocketTables reads /proc/PID/net/tcp and tcp6, by inode.
-func readSocketTables(pid int) (map[string]socketInfo, error) {
-	table := map[string]socketInfo{}
-	for _, name := range []string{"tcp", "tcp6"} {
+// readSocketTables reads what /proc/PID/net tells of TCP, UDP and Unix sockets, by
+// inode: of all sockets in the process's network namespace, so most are others'.
+func readSocketTables(pid int) (map[string]FD, error) {
+	table := map[string]FD{}
+	for _, name := range []string{"tcp", "tcp6", "udp", "udp6", "unix"} {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no IPv6 here, say
+		}
 		if err != nil {
 			return nil, err
 		}
 		rows := bufio.NewScanner(f)
 		rows.Scan() // the heading
 		for rows.Scan() {
-			fields := strings.Fields(rows.Text())
-			if len(fields) < 10 {
-				continue
+			if inode, fd := socketRow(name, strings.Fields(rows.Text())); inode != "" {
+				table[inode] = fd
 			}
-			state, _ := strconv.ParseInt(fields[3], 16, 32)
-			s := socketInfo{kind: "tcp", local: procAddr(fields[1]), remote: procAddr(fields[2]), state: stateName(int(state))}
-			if s.state == "LISTEN" {
-				s.kind = "listener"
-			}
-			table[fields[9]] = s
 		}
+		err = rows.Err()
 		f.Close()
+		if err != nil {
+			return nil, err
+		}
 	}
 	return table, nil
 }
 
-// procAddr reads an address of /proc/net/tcp: 32-bit words in the machine's byte
-// order, here little-endian, then the port.
+// socketRow reads the fields of one row of /proc/net/tcp, udp or unix, see proc(5).
+func socketRow(name string, fields []string) (inode string, fd FD) {
+	if name == "unix" {
+		if len(fields) < 7 {
+			return "", fd
+		}
+		return fields[6], FD{Kind: "unix"}
+	}
+	if len(fields) < 10 {
+		return "", fd
+	}
+	fd = FD{Kind: strings.TrimSuffix(name, "6"), Local: procAddr(fields[1]), Remote: procAddr(fields[2])}
+	if fd.Kind == "tcp" {
+		state, _ := strconv.ParseUint(fields[3], 16, 8)
+		fd.State = stateName(int(state))
+		if fd.State == "LISTEN" {
+			fd.Kind = "listener"
+		}
+	}
+	if fd.Remote.Port() == 0 {
+		fd.Remote = netip.AddrPort{} // not connected
+	}
+	return fields[9], fd
+}
+
+// procAddr reads an address of /proc/net/tcp: the address as 32-bit words, each
+// printed as a number of this machine's byte order, then the port.
 func procAddr(s string) netip.AddrPort {
 	host, port, _ := strings.Cut(s, ":")
 	p, err := strconv.ParseUint(port, 16, 16)
@@ -281,8 +248,11 @@ func procAddr(s string) netip.AddrPort {
 	}
 	var raw []byte
 	for i := 0; i < len(host); i += 8 {
-		word, _ := strconv.ParseUint(host[i:i+8], 16, 32)
-		raw = append(raw, byte(word), byte(word>>8), byte(word>>16), byte(word>>24))
+		word, err := strconv.ParseUint(host[i:i+8], 16, 32)
+		if err != nil {
+			return netip.AddrPort{}
+		}
+		raw = binary.NativeEndian.AppendUint32(raw, uint32(word))
 	}
 	addr, _ := netip.AddrFromSlice(raw)
 	return netip.AddrPortFrom(addr.Unmap(), uint16(p))

@@ -29,6 +29,9 @@ func Queues(int) (Sock, error) { return Sock{}, unavailable("socket queues") }
 // ThreadCPU is available on Linux only.
 func ThreadCPU(int, int) (time.Duration, error) { return 0, unavailable("a thread's processor time") }
 
+// ThreadState is available on Linux only.
+func ThreadState(int, int) (Thread, error) { return Thread{}, unavailable("a thread's state") }
+
 // ProcessCPU is the processor time that this process has used, user and system.
 // Other processes' is available on Linux only.
 func ProcessCPU(pid int) (time.Duration, error) {

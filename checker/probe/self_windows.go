@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// CountFDs is not available on Windows, whose sockets are handles among others.
+func CountFDs() (int, error) { return 0, unavailable("descriptors") }
+
 func ownCPU() (time.Duration, error) {
 	var created, exited, kernel, user windows.Filetime
 	err := windows.GetProcessTimes(windows.CurrentProcess(), &created, &exited, &kernel, &user)
