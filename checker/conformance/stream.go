@@ -100,6 +100,10 @@ func DataArrivesWholeAndInOrder(t *testing.T, newEngine Engine) {
 		l.Did("wait until OnData has had the %d bytes of %s", len(want), c.Name)
 		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: fmt.Sprintf("OnData should get all that %s sent, but does not", c.Name)},
 			func(engine.Engine) bool { return len(k.of(id)) >= len(want) })
+		if len(k.of(id)) > len(want) {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongBytes, Client: c, Suspect: "more-than-was-read",
+				Problem: fmt.Sprintf("OnData should get the %d bytes that %s sent, but got %d", len(want), c.Name, len(k.of(id)))})
+		}
 		if string(k.of(id)) != string(want) {
 			l.Fail(labtest.Failure{Symptom: labtest.WrongBytes, Client: c, Problem: fmt.Sprintf("OnData should get the bytes of %s in order, but got others", c.Name)})
 		}
@@ -164,6 +168,38 @@ func OnCloseTellsHowItEnded(t *testing.T, newEngine Engine) {
 		func(engine.Engine) bool { return bystander.Received() == 10 })
 }
 
+// AnEmptyReadIsNoError: a connection is reported readable, and when the engine comes to
+// read it there is nothing (EAGAIN). Here another connection's handler has taken the
+// bytes away; in the field it is a packet with a wrong checksum.
+func AnEmptyReadIsNoError(t *testing.T, newEngine Engine) {
+	var l *labtest.Lab
+	var clients []*labtest.Client
+	stolen := false
+	l = start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) {
+		for _, other := range clients {
+			if !stolen && other.Local() != c.RemoteAddr() {
+				stolen = labtest.Steal(other.ServerFD())
+			}
+		}
+	}}))
+	clients = l.DialMany(2)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 2 })
+	for _, c := range clients {
+		c.Send([]byte("x"))
+		c.WaitDelivered()
+	}
+	l.Did("one turn, in which both are ready; the handler of the first takes away the other's byte")
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "OnData should be called, but is not"},
+		func(engine.Engine) bool { return clients[0].Received()+clients[1].Received() > 0 })
+	l.Turn(0)
+	for _, c := range clients {
+		if c.IsClosed() {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Problem: fmt.Sprintf("a read that finds nothing should not end the connection, but that of %s was closed", c.Name)})
+		}
+	}
+}
+
 // SurvivesClientsThatLeaveBeforeAccept: they are gone when their turn comes, and the
 // next one is served.
 func SurvivesClientsThatLeaveBeforeAccept(t *testing.T, newEngine Engine) {
@@ -216,6 +252,18 @@ func ALateReaderLosesNothing(t *testing.T, newEngine Engine) {
 	if s := l.Stats(); s.ShortWrites == 0 {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats", Problem: "Stats should count the short writes that this needed, but shows none"})
 	}
+}
+
+// AnswersStayInOrder: a client sends and reads at the same time, and the server's send
+// buffer is full again and again: bytes are queued, sent later, and new ones come
+// meanwhile.
+func AnswersStayInOrder(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	c := l.DialSmall()
+	data := labtest.Pattern(6, 16<<20)
+	c.SendInBackground(data)
+	c.Want(data)
+	c.WaitSent()
 }
 
 // IsIdleAfterALateReader: once the queue is empty, nothing keeps the loop busy.

@@ -1,6 +1,7 @@
 package labtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,6 +48,17 @@ func causeByID(id string) *report.Cause {
 	return &report.Cause{ID: id, Text: c.text, Read: c.read}
 }
 
+// belongs is where in the stream the wrong bytes should have come, or did come: an
+// offset near the wrong one if there are several, -1 if they are none of its bytes.
+func (s *Scene) belongs() int64 {
+	const sample = 16 // no two places of a Pattern are that long alike
+	wrong := s.Got[min(int(s.Offset), len(s.Got)):]
+	if len(wrong) < sample {
+		return -1
+	}
+	return int64(bytes.Index(s.Want, wrong[:sample]))
+}
+
 // rules are the mistakes that can be told from the evidence alone, whichever test
 // met them.
 var rules = []Rule{
@@ -73,7 +85,15 @@ var rules = []Rule{
 		return strings.Contains(s.Stack, "FdSet")
 	}},
 
+	// The wrong bytes come: where in the stream do they belong?
+	{"bytes-overtake", []Symptom{WrongBytes}, func(s *Scene) bool { return s.belongs() > s.Offset }},
+	{"bytes-sent-twice", []Symptom{WrongBytes}, func(s *Scene) bool { at := s.belongs(); return at >= 0 && at < s.Offset }},
+	{"buffer-used-again", []Symptom{WrongBytes}, func(s *Scene) bool { return len(s.Want) > 0 && s.belongs() < 0 }},
+
 	// Bytes do not come.
+	{"fin-not-sent", []Symptom{NoEOF}, func(s *Scene) bool {
+		return s.Known && !s.Gone && s.Queued == 0 && s.Sock.State == "ESTABLISHED"
+	}},
 	{"write-interest-never-armed", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
 		return s.Queued > 0 && s.Sock.Unsent == 0 && (!s.HasEpoll || s.Watched && !s.Armed("EPOLLOUT"))
 	}},
@@ -110,7 +130,8 @@ var rules = []Rule{
 	}},
 
 	// Closing.
-	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose}, func(s *Scene) bool {
+	{"eagain-taken-for-error", []Symptom{WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
+	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && !s.Gone
 	}},
 	{"descriptor-not-closed", []Symptom{DescriptorsLeak}, func(s *Scene) bool {
@@ -192,16 +213,37 @@ var causes = map[string]cause{
 		"epoll_wait(2), timeout"},
 	"write-interest-never-armed": {
 		"The engine has bytes queued, the socket has room, and nobody asks the kernel for writability: after a short write, ask for it (EPOLLOUT, the write set) and send the rest when it comes.",
-		"Step \"Short writes\""},
+		"Step \"Writing\""},
 	"queue-not-flushed": {
 		"The engine has bytes queued and the socket has room, but the queue is not sent when the kernel reports the socket writable.",
-		"Step \"Short writes\""},
+		"Step \"Writing\""},
 	"write-interest-left-armed": {
 		"A socket that has room is writable all the time: write interest that stays on with nothing queued makes every wait return at once. Ask for writability only while something is queued.",
-		"Step \"Short writes\""},
+		"Step \"Writing\""},
 	"short-write-dropped": {
 		"write took only a part (a short write) or nothing (EAGAIN), and the rest was dropped: less went out than came in, and nothing is queued. Queue what the kernel did not take.",
 		"write(2), RETURN VALUE"},
+	"bytes-overtake": {
+		"Later bytes came before earlier ones: something was written while older bytes were still queued. What is queued goes first; new bytes go behind it.",
+		"Step \"Writing\""},
+	"bytes-sent-twice": {
+		"Bytes came that had come before: the queue was not shortened by what the kernel took.",
+		"write(2), RETURN VALUE"},
+	"buffer-used-again": {
+		"Bytes came that nobody sent here: most likely a buffer was used again while it was still queued. What Send is given is its caller's again when Send returns, so what is queued has to be a copy.",
+		"Conn.Send, Handler.OnData in lessons/engine"},
+	"more-than-was-read": {
+		"OnData got more than was read: hand on the part of the buffer that the read filled, buf[:n].",
+		"read(2), RETURN VALUE"},
+	"fin-not-sent": {
+		"Everything is sent, and the end of data was never sent after it: CloseWrite with a queue that is not empty leaves the FIN to the write that empties it.",
+		"Conn.CloseWrite in lessons/engine"},
+	"eagain-taken-for-error": {
+		"A connection was closed because a read or write found nothing to do (EAGAIN). Readiness is a hint: the bytes may be gone when you come for them. Note it and go on.",
+		"select(2), BUGS; read(2), EAGAIN"},
+	"callback-on-another-goroutine": {
+		"The handler was called from a goroutine of its own. Handlers have no locks: all their callbacks come from the loop, one after the other.",
+		"\"One loop, one goroutine\" in lessons/engine"},
 	"reading-never-resumed": {
 		"Reading stopped at the high-water mark and did not go on when the queue had drained: bytes wait in the receive queue, and nobody asks for them.",
 		"Conn.Send in lessons/engine"},
@@ -225,7 +267,7 @@ var causes = map[string]cause{
 		"epoll_ctl(2)"},
 	"input-not-read": {
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
-		"Step \"Reading\""},
+		"Step \"Reading, and the end\""},
 	"listener-not-watched": {
 		"Clients wait in the accept queue, and the listener is not in the interest list (any more).",
 		"accept(2), epoll_ctl(2)"},
@@ -279,7 +321,7 @@ var causes = map[string]cause{
 		"epoll(7), question 6"},
 	"epoll_ctl-per-message": {
 		"epoll_ctl is called for messages that change nothing in the interest list. Remember what is armed, and call it only when that changes.",
-		"Step \"Short writes\""},
+		"Step \"Writing\""},
 	"event-list-too-short": {
 		"Many connections are ready, and each epoll_wait reports a few of them: the event list is too short. Let it grow when it was full.",
 		"epoll_wait(2), maxevents"},

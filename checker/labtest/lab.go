@@ -92,7 +92,6 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 	}
 	warmUp()
 	l := &Lab{t: t, cfg: o.cfg, epfds: map[int]bool{}}
-	l.service = newRecorder(o.service)
 	l.before, _ = probe.FDs(os.Getpid())
 	for _, fd := range l.before {
 		if fd.Kind == "epoll" {
@@ -100,6 +99,7 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 		}
 	}
 	l.loop = newLoop()
+	l.service = newRecorder(o.service, l.loop.tid)
 	t.Cleanup(l.finish)
 
 	l.Did("New(%s)", describe(o.cfg))

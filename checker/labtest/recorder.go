@@ -12,6 +12,7 @@ import (
 // contract: which callbacks come, for whom, in what order.
 type recorder struct {
 	service engine.Handler
+	thread  int // of the loop
 
 	mu        sync.Mutex
 	running   string // the callback that runs now
@@ -37,8 +38,8 @@ type violation struct {
 	cause   string
 }
 
-func newRecorder(service engine.Handler) *recorder {
-	return &recorder{service: service, byID: map[uint64]*life{}, byPeer: map[netip.AddrPort]*life{}}
+func newRecorder(service engine.Handler, thread int) *recorder {
+	return &recorder{service: service, thread: thread, byID: map[uint64]*life{}, byPeer: map[netip.AddrPort]*life{}}
 }
 
 func (r *recorder) broken(cause, format string, args ...any) {
@@ -70,6 +71,9 @@ func (r *recorder) unclosed() (violation, bool) {
 func (r *recorder) enter(name string, c engine.Conn) *life {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if thread := gettid(); thread != r.thread {
+		r.broken("callback-on-another-goroutine", "every callback should run on the goroutine that calls Poll, but %s ran on another", name)
+	}
 	if r.running != "" {
 		r.broken("callback-inside-callback", "no callback should run inside another, but %s was called while %s was running", name, r.running)
 	}

@@ -126,6 +126,13 @@ func PlugBelow(end int) (unplug func()) {
 	}
 }
 
+// Steal reads away what has arrived on fd, and tells whether there was anything.
+func Steal(fd int) bool {
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	return err == nil && n > 0
+}
+
 // Interrupt sends the loop's thread n signals of the kind that Go's scheduler uses,
 // a millisecond apart.
 func (l *Lab) Interrupt(n int) {

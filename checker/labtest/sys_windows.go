@@ -30,6 +30,9 @@ func (l *Lab) Raise(int) (release func()) {
 // PlugBelow does nothing: Windows does not promise which handle comes next.
 func PlugBelow(int) (unplug func()) { return func() {} }
 
+// Steal does nothing: the server's socket cannot be found here.
+func Steal(int) bool { return false }
+
 // Interrupt does nothing: Windows has no signals that interrupt a wait.
 func (l *Lab) Interrupt(int) {}
 

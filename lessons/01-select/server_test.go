@@ -84,6 +84,8 @@ func TestStep04_ClientsLeaveNothingBehind(t *testing.T) {
 
 func TestStep04_OnCloseTellsHowItEnded(t *testing.T) { conformance.OnCloseTellsHowItEnded(t, server) }
 
+func TestStep04_AnEmptyReadIsNoError(t *testing.T) { conformance.AnEmptyReadIsNoError(t, server) }
+
 func TestStep04_ClientsMayLeaveBeforeTheyAreAccepted(t *testing.T) {
 	conformance.SurvivesClientsThatLeaveBeforeAccept(t, server)
 }
@@ -113,6 +115,8 @@ func TestStep04_TheHighestDescriptorIsServed(t *testing.T) {
 func TestStep05_EchoesWholeAndInOrder(t *testing.T) { conformance.EchoesWholeAndInOrder(t, server) }
 
 func TestStep05_ALateReaderLosesNothing(t *testing.T) { conformance.ALateReaderLosesNothing(t, server) }
+
+func TestStep05_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
 
 func TestStep05_WriteInterestIsDisarmedWhenTheQueueIsEmpty(t *testing.T) {
 	conformance.IsIdleAfterALateReader(t, server)
