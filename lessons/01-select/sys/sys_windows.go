@@ -238,6 +238,7 @@ func wakePair() (r, w int, err error) {
 		if err != nil {
 			Close(r)
 			Close(w)
+			r, w = -1, -1
 		}
 	}()
 	loopback := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
