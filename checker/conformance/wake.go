@@ -15,8 +15,8 @@ import (
 
 // WakeMakesPollReturn: from another goroutine, before the wait or during it, and
 // more than once.
-func WakeMakesPollReturn(t *testing.T, newEngine Engine) {
-	l := start(t, newEngine, labtest.Paused())
+func WakeMakesPollReturn(t *testing.T, newEngine Engine, opts ...labtest.Option) {
+	l := start(t, newEngine, append(opts, labtest.Paused())...)
 	for range 3 {
 		l.Did("Wake, from another goroutine, then Poll(1m)")
 		go l.Engine().Wake()
@@ -70,10 +70,10 @@ func WakesAreOne(t *testing.T, newEngine Engine) {
 
 // ShutdownSendsWhatIsQueued: a client that reads late gets everything and the end of
 // data; nobody can connect any more; Shutdown returns nil.
-func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine) {
+func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.Option) {
 	answer := labtest.Pattern(8, 8<<20)
-	l := start(t, newEngine, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
-		labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) { c.Send(answer) }}))
+	l := start(t, newEngine, append(opts, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
+		labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) { c.Send(answer) }}))...)
 	idle, busy := l.Dial(), l.DialSmall()
 	idle.WantOpen()
 	busy.Send([]byte("go"))
@@ -103,10 +103,10 @@ func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine) {
 }
 
 // ShutdownKeepsItsDeadline: a client that never reads does not hold it up for ever.
-func ShutdownKeepsItsDeadline(t *testing.T, newEngine Engine) {
+func ShutdownKeepsItsDeadline(t *testing.T, newEngine Engine, opts ...labtest.Option) {
 	answer := labtest.Pattern(8, 16<<20)
-	l := start(t, newEngine, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
-		labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))
+	l := start(t, newEngine, append(opts, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
+		labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))...)
 	c := l.DialSmall()
 	c.WantOpen()
 	const grace = 100 * time.Millisecond
@@ -124,8 +124,8 @@ func ShutdownKeepsItsDeadline(t *testing.T, newEngine Engine) {
 
 // CloseEndsEverything: Close in the middle of traffic ends each connection with
 // ErrClosed.
-func CloseEndsEverything(t *testing.T, newEngine Engine) {
-	l := start(t, newEngine)
+func CloseEndsEverything(t *testing.T, newEngine Engine, opts ...labtest.Option) {
+	l := start(t, newEngine, opts...)
 	clients := l.DialMany(20)
 	l.WantCount(20)
 	for i, c := range clients {

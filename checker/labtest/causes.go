@@ -117,6 +117,9 @@ var rules = []Rule{
 	{"not-in-the-interest-list", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
 		return s.HasEpoll && s.HasFD && !s.Watched
 	}},
+	{"edge-not-drained", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.HasFD && s.Sock.Unread > 0 && s.Watched && s.Armed("EPOLLET") && s.Armed("EPOLLIN")
+	}},
 	{"input-not-read", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0
 	}},
@@ -124,6 +127,9 @@ var rules = []Rule{
 	// Accepting.
 	{"listener-not-watched", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0 && s.HasEpoll && (!s.ListenIn || !hasEvent(s.ListenInt, "EPOLLIN"))
+	}},
+	{"burst-not-accepted", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0 && s.ListenIn && hasEvent(s.ListenInt, "EPOLLET")
 	}},
 	{"accept-queue-not-drained", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
@@ -265,6 +271,60 @@ var causes = map[string]cause{
 	"not-in-the-interest-list": {
 		"The kernel is not watching this connection's descriptor: it never got into the interest list (EPOLL_CTL_ADD), or was taken out too early.",
 		"epoll_ctl(2)"},
+	"edge-not-drained": {
+		"The client's bytes wait in the server's receive queue, and epoll waits for the next edge: this one was reported and is used up (EPOLLET). Read until EAGAIN; or, if you stop before that (a budget, a full read), remember the connection and come back to it without waiting.",
+		"epoll(7), \"Level-triggered and edge-triggered\""},
+	"burst-not-accepted": {
+		"Clients wait in the accept queue, and epoll waits for the next edge: a burst of connects is one edge (EPOLLET). Accept until EAGAIN; or, if you stop before that (a budget, EMFILE), remember it and come back without waiting.",
+		"accept(2), epoll(7)"},
+	"short-read-hides-the-end": {
+		"A read that did not fill its buffer was taken for \"nothing left\", but the end of data (EPOLLRDHUP) was there too, and its edge is used up. After EPOLLRDHUP, EPOLLHUP or EPOLLERR read on until the read returns 0 or an error.",
+		"epoll(7), question 9; epoll_ctl(2), EPOLLRDHUP"},
+	"short-read-at-urgent-mark": {
+		"A read stopped short at the urgent mark (MSG_OOB) and was taken for \"nothing left\", but there are bytes after it, whose edge is used up. Ask for EPOLLPRI, and after it read until EAGAIN.",
+		"tcp(7), \"urgent data\""},
+	"read-finds-nothing": {
+		"Each message costs a second read, which finds nothing (EAGAIN). A read that does not fill its buffer has emptied the socket: what comes later makes a new edge.",
+		"epoll(7), question 9"},
+	"not-edge-triggered": {
+		"A descriptor is in the interest list without EPOLLET. Register it once with EPOLLET and everything you will ever want to hear.",
+		"epoll_ctl(2), EPOLLET"},
+	"epoll_ctl-per-stall": {
+		"epoll_ctl is called whenever the send queue fills or drains. Edge-triggered, EPOLLOUT can stay in the interest list for good: it is reported when there is room again, once.",
+		"Step \"Writing without epoll_ctl\""},
+	"work-on-the-loop": {
+		"Offload's work runs on the loop: while it waits, nobody else is served. Run it on a goroutine of its own.",
+		"Offloader in the lesson"},
+	"oneshot-not-rearmed": {
+		"The connection was taken out of sight with EPOLLONESHOT and never armed again: EPOLL_CTL_MOD with its full interest when the work is done.",
+		"epoll_ctl(2), EPOLLONESHOT"},
+	"read-while-away": {
+		"OnData was called for a connection whose earlier request is still being worked on: answers get out of order, and two goroutines meet in one connection.",
+		"Offloader in the lesson"},
+	"away-wakes-the-loop": {
+		"A connection that is with another goroutine goes on waking the loop with each packet. Take it out of sight (EPOLLONESHOT) until it comes back.",
+		"epoll_ctl(2), EPOLLONESHOT"},
+	"answer-to-a-stranger": {
+		"A connection was closed while its work was under way, its descriptor became another connection's, and the end of the work changed that one's registration. Check, under a lock, that the connection is still there.",
+		"Step \"A second goroutine\""},
+	"answer-lost-in-shutdown": {
+		"Shutdown ended a connection whose work was under way, and its answer was lost: wait for it, within the deadline.",
+		"Offloader in the lesson"},
+	"one-loop-does-all": {
+		"All connections are on one loop. Each loop needs a listener of its own on the shared port (SO_REUSEPORT), in its own epoll instance, and a goroutine that polls it.",
+		"socket(7), SO_REUSEPORT"},
+	"stats-of-one-loop": {
+		"The counters are those of one loop, or of some: add up all of them.",
+		"Loops.Stats in the lesson"},
+	"max-connections-per-loop": {
+		"Each loop counts for itself, so there are several times as many connections as Config.MaxConnections allows. Count them together.",
+		"Config.MaxConnections in lessons/engine"},
+	"loop-without-a-thread": {
+		"A loop's goroutine moves from thread to thread: runtime.LockOSThread is missing. It works, but what the loop has in one processor's caches is lost at each move.",
+		"runtime.LockOSThread"},
+	"connection-changes-loops": {
+		"A connection was served by two goroutines. One loop accepts it, and that loop alone reads, writes and closes it.",
+		"Step \"Several loops\""},
 	"input-not-read": {
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
 		"Step \"Reading, and the end\""},

@@ -30,6 +30,8 @@ type Client struct {
 	sendErr  error
 	ended    atomic.Bool // it has ended its output
 	suspects []Rule
+	echo     chan echoed // see EchoInBackground
+	serverFD int         // where the server's end was last seen
 }
 
 // Dial connects a client.
@@ -73,7 +75,7 @@ func (l *Lab) dial(d net.Dialer) *Client {
 		l.Got("%v", err)
 		l.Fail(Failure{Symptom: ConnectFails, Err: err, Problem: fmt.Sprintf("a client should be able to connect to %s, but got %q", l.Addr(), err)})
 	}
-	c := &Client{l: l, Name: fmt.Sprintf("client %d", len(l.clients)+1), conn: conn.(*net.TCPConn)}
+	c := &Client{l: l, Name: fmt.Sprintf("client %d", len(l.clients)+1), conn: conn.(*net.TCPConn), serverFD: -1}
 	c.local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	l.clients = append(l.clients, c)
 	return c
@@ -114,6 +116,15 @@ func (c *Client) SendQuietly(data []byte) {
 	}
 }
 
+// SendFromCallback sends data and waits until the server's kernel has it, from inside
+// a callback of the handler: a word on failure would end the wrong goroutine, so there
+// is none, and what the client misses later is reported.
+func (c *Client) SendFromCallback(data []byte) {
+	if c.write(data) == nil {
+		c.delivered()
+	}
+}
+
 // write sends data; its deadline moves on as long as bytes do.
 func (c *Client) write(data []byte) error {
 	for len(data) > 0 {
@@ -146,6 +157,48 @@ func (c *Client) SendInBackground(data []byte) {
 			}
 		}
 	})
+}
+
+// EchoInBackground sends data and reads it back from goroutines of their own.
+// [Client.WaitEchoed] waits for both.
+func (c *Client) EchoInBackground(data []byte) {
+	c.SendInBackground(data)
+	c.echo = make(chan echoed, 1)
+	go func() {
+		got := make([]byte, len(data))
+		n, err := io.ReadFull(c.conn, got)
+		c.received.Add(int64(n))
+		c.echo <- echoed{firstDifference(got[:n], data[:n]), n, err}
+	}()
+}
+
+// echoed is what came of an EchoInBackground.
+type echoed struct {
+	differs int // offset of the first wrong byte, or -1
+	n       int // bytes that came
+	err     error
+}
+
+// Echoed tells whether EchoInBackground has come to an end.
+func (c *Client) Echoed() bool { return len(c.echo) > 0 }
+
+// WaitEchoed waits for EchoInBackground, and wants all of it back.
+func (c *Client) WaitEchoed() {
+	c.l.t.Helper()
+	c.WaitSent()
+	c.conn.SetReadDeadline(time.Now().Add(4 * Patience))
+	e := <-c.echo
+	c.conn.SetReadDeadline(time.Time{})
+	switch {
+	case e.differs >= 0:
+		c.l.healthy()
+		c.l.Fail(Failure{Symptom: WrongBytes, Client: c, Offset: int64(e.differs),
+			Problem: fmt.Sprintf("%s should read back what it sent, but byte %d is the first that differs", c.Name, e.differs)})
+	case e.err != nil:
+		c.l.healthy()
+		c.l.Fail(Failure{Symptom: symptomOf(e.err, NoData), Client: c, Err: e.err, Offset: int64(e.n),
+			Problem: fmt.Sprintf("%s should read back all it sent, but got %s and then %s", c.Name, count(e.n), plain(e.err))})
+	}
 }
 
 // WaitSent waits for SendInBackground.
@@ -205,6 +258,12 @@ func (c *Client) WaitStalled() int64 {
 func (c *Client) Want(want []byte) {
 	c.l.t.Helper()
 	c.l.Did("%s reads %s", c.Name, count(len(want)))
+	c.want(want)
+}
+
+// WantQuietly is Want without a line in the story, for clients that talk much.
+func (c *Client) WantQuietly(want []byte) {
+	c.l.t.Helper()
 	c.want(want)
 }
 
@@ -395,18 +454,38 @@ func (c *Client) IsClosed() bool {
 // a completion engine the kernel may have filled its buffers by itself.
 func (c *Client) WaitDelivered() {
 	c.l.t.Helper()
+	if !c.delivered() {
+		c.l.t.Fatal("the kernel does not deliver on loopback: this is the machine's fault, not the server's")
+	}
+}
+
+func (c *Client) delivered() bool {
 	deadline := time.Now().Add(Patience)
 	for time.Now().Before(deadline) {
 		sock, err := c.sock()
 		if err != nil {
-			return // not to be seen here: loopback has delivered it by now in all likelihood
+			return true // not to be seen here: loopback has delivered it by now in all likelihood
 		}
 		if sock.Unsent == 0 && sock.State != "FIN_WAIT1" {
-			return
+			return true
+		}
+		if !c.ended.Load() && c.arrived() {
+			return true
 		}
 		time.Sleep(time.Millisecond)
 	}
-	c.l.t.Fatal("the kernel does not deliver on loopback: this is the machine's fault, not the server's")
+	return false
+}
+
+// arrived tells whether all that the client has sent is on the server's side already,
+// though perhaps not acknowledged.
+func (c *Client) arrived() bool {
+	n, ok := probe.Arrived(c.serverFD, c.local)
+	if !ok {
+		c.serverFD = c.ServerFD()
+		n, ok = probe.Arrived(c.serverFD, c.local)
+	}
+	return ok && n >= c.sent.Load()
 }
 
 // Held is how many bytes the engine itself holds of what this client, which has read

@@ -58,6 +58,7 @@ type Lab struct {
 	afterNew []probe.FD // and after it
 	epfds    map[int]bool
 	suspects []Rule
+	several  bool // see SeveralLoops
 	failed   bool
 	release  func() // set by Starve
 }
@@ -66,6 +67,7 @@ type options struct {
 	cfg     engine.Config
 	service engine.Handler
 	paused  bool
+	several bool
 }
 
 // Option changes how a Lab starts.
@@ -80,6 +82,11 @@ func WithHandler(h engine.Handler) Option { return func(o *options) { o.service 
 // Paused starts the engine without polling it: the test makes each turn itself,
 // see [Lab.Turn].
 func Paused() Option { return func(o *options) { o.paused = true } }
+
+// SeveralLoops is for an engine that runs by itself, on several goroutines: Poll only
+// waits, and callbacks come on the engine's own, for each connection always on the
+// same. Such an engine cannot be paused.
+func SeveralLoops() Option { return func(o *options) { o.several = true } }
 
 // Start makes an engine with newEngine and polls it on a goroutine of its own,
 // locked to its thread, until the test ends. Then it closes the engine and checks
@@ -99,7 +106,12 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 		}
 	}
 	l.loop = newLoop()
-	l.service = newRecorder(o.service, l.loop.tid)
+	thread := l.loop.tid
+	if o.several {
+		thread = 0
+	}
+	l.several = o.several
+	l.service = newRecorder(o.service, thread)
 	t.Cleanup(l.finish)
 
 	l.Did("New(%s)", describe(o.cfg))
@@ -300,6 +312,16 @@ func (l *Lab) Turn(timeout time.Duration) (took time.Duration) {
 	return took
 }
 
+// Turns waits until n turns that began after the call have ended, of a lab that is not
+// paused.
+func (l *Lab) Turns(n int) {
+	l.t.Helper()
+	// The turn under way may have begun before.
+	want := l.loop.turns.Load() + int64(n) + 1
+	l.Eventually(Failure{Symptom: PollBlocks, Problem: "Poll should return within its timeout, but does not"},
+		func(engine.Engine) bool { return l.loop.turns.Load() >= want })
+}
+
 // TurnsUntil makes turns of a paused lab until cond, which runs on the loop's
 // goroutine, holds.
 func (l *Lab) TurnsUntil(f Failure, cond func(e engine.Engine) bool) {
@@ -334,13 +356,13 @@ func (l *Lab) WantIdle() {
 	var turns int
 	var cpu time.Duration
 	for range 4 {
-		start, used := time.Now(), l.loop.cpu()
+		start, used := time.Now(), l.cpu()
 		turns = 0
 		for time.Since(start) < window {
 			l.Turn(window - time.Since(start))
 			turns++
 		}
-		cpu = l.loop.cpu() - used
+		cpu = l.cpu() - used
 		// A timeout may be rounded, a chore may be due: but not often.
 		if turns <= 10 && cpu < window/10 {
 			return
@@ -349,6 +371,15 @@ func (l *Lab) WantIdle() {
 	l.Got("%d turns, %v of CPU", turns, cpu.Round(time.Microsecond))
 	l.Fail(Failure{Symptom: Busy, Problem: fmt.Sprintf(
 		"an idle engine should sleep in Poll and use no CPU, but in %v without traffic Poll returned %d times and the loop used %v of CPU", window, turns, cpu.Round(time.Millisecond))})
+}
+
+// cpu is the processor time that the engine has used.
+func (l *Lab) cpu() time.Duration {
+	if l.several {
+		d, _ := probe.ProcessCPU(os.Getpid()) // its threads are not known, and nothing else is going on
+		return d
+	}
+	return l.loop.cpu()
 }
 
 // WantDescriptorsBack checks that no descriptor is open that was not when the

@@ -12,10 +12,10 @@ import (
 // contract: which callbacks come, for whom, in what order.
 type recorder struct {
 	service engine.Handler
-	thread  int // of the loop
+	thread  int // of the loop; 0 if the engine has several
 
 	mu        sync.Mutex
-	running   string // the callback that runs now
+	running   map[int]string // the callback that runs now, by thread
 	byID      map[uint64]*life
 	byPeer    map[netip.AddrPort]*life
 	violation *violation
@@ -27,6 +27,7 @@ type recorder struct {
 type life struct {
 	conn   engine.Conn
 	id     uint64
+	thread int   // of its first callback
 	bytes  int64 // given to OnData
 	closed bool
 	err    error
@@ -39,7 +40,7 @@ type violation struct {
 }
 
 func newRecorder(service engine.Handler, thread int) *recorder {
-	return &recorder{service: service, thread: thread, byID: map[uint64]*life{}, byPeer: map[netip.AddrPort]*life{}}
+	return &recorder{service: service, thread: thread, running: map[int]string{}, byID: map[uint64]*life{}, byPeer: map[netip.AddrPort]*life{}}
 }
 
 func (r *recorder) broken(cause, format string, args ...any) {
@@ -71,13 +72,14 @@ func (r *recorder) unclosed() (violation, bool) {
 func (r *recorder) enter(name string, c engine.Conn) *life {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if thread := gettid(); thread != r.thread {
+	thread := gettid()
+	if r.thread != 0 && thread != r.thread {
 		r.broken("callback-on-another-goroutine", "every callback should run on the goroutine that calls Poll, but %s ran on another", name)
 	}
-	if r.running != "" {
-		r.broken("callback-inside-callback", "no callback should run inside another, but %s was called while %s was running", name, r.running)
+	if outer := r.running[thread]; outer != "" {
+		r.broken("callback-inside-callback", "no callback should run inside another, but %s was called while %s was running", name, outer)
 	}
-	r.running = name
+	r.running[thread] = name
 	l := r.byID[c.ID()]
 	switch {
 	case name == "OnOpen" && l != nil:
@@ -90,8 +92,11 @@ func (r *recorder) enter(name string, c engine.Conn) *life {
 	case l.closed:
 		r.broken("callback-after-onclose", "OnClose should be the last call for a connection, but %s came after it (ID %d)", name, c.ID())
 	}
+	if l != nil && l.thread != thread && r.thread == 0 {
+		r.broken("connection-changes-loops", "a connection should stay with the loop that accepted it, but its %s came on another's goroutine (ID %d)", name, c.ID())
+	}
 	if l == nil {
-		l = &life{conn: c, id: c.ID()}
+		l = &life{conn: c, id: c.ID(), thread: thread}
 		r.byID[c.ID()] = l
 		r.byPeer[c.RemoteAddr()] = l
 	}
@@ -100,7 +105,7 @@ func (r *recorder) enter(name string, c engine.Conn) *life {
 
 func (r *recorder) leave() {
 	r.mu.Lock()
-	r.running = ""
+	delete(r.running, gettid())
 	r.mu.Unlock()
 }
 
@@ -137,6 +142,9 @@ func (r *recorder) OnClose(c engine.Conn, err error) {
 	r.service.OnClose(c, err)
 	r.leave()
 }
+
+// Thread identifies the operating system's thread that the caller runs on.
+func Thread() int { return gettid() }
 
 // lookup is what is known of the connection whose client has address peer.
 func (r *recorder) lookup(peer netip.AddrPort) (life, bool) {

@@ -82,10 +82,10 @@ func (l *Lab) look(f Failure) *Scene {
 	pid := os.Getpid()
 
 	const window = 100 * time.Millisecond
-	turns, cpu := l.loop.turns.Load(), l.loop.cpu()
+	turns, cpu := l.loop.turns.Load(), l.cpu()
 	time.Sleep(window)
 	s.Turns = int(l.loop.turns.Load() - turns)
-	s.CPU = float64(l.loop.cpu()-cpu) / float64(window)
+	s.CPU = float64(l.cpu()-cpu) / float64(window)
 	if !l.loopDead() {
 		s.Frames = l.loop.frames()
 	}
@@ -95,7 +95,7 @@ func (l *Lab) look(f Failure) *Scene {
 		defer close(answered)
 		defer func() { _ = recover() }() // an engine may be in pieces by now
 		s.Stats, s.Count = l.engine.Stats(), l.engine.ConnectionCount()
-		if f.Client != nil {
+		if f.Client != nil && !l.several {
 			if life, ok := l.service.lookup(f.Client.local); ok && !life.closed {
 				s.Queued = life.conn.Queued()
 			}

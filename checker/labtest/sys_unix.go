@@ -3,6 +3,7 @@
 package labtest
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -147,6 +148,20 @@ func (l *Lab) Interrupt(n int) {
 
 // assign sets a limit, whose type differs among systems.
 func assign[T int64 | uint64](limit *T, n int) { *limit = T(n) }
+
+// SendUrgent sends one byte of urgent data (MSG_OOB). A read of the server stops short
+// before it, and it is not part of the stream (unless SO_OOBINLINE makes it one).
+func (c *Client) SendUrgent(b byte) {
+	c.l.t.Helper()
+	c.l.Did("%s sends an urgent byte (MSG_OOB)", c.Name)
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte{b}, unix.MSG_OOB, nil) }); ctlErr != nil || err != nil {
+		c.l.t.Fatal("urgent data cannot be sent: ", errors.Join(ctlErr, err))
+	}
+}
 
 // Raw is the client's socket without Go's poller, for benchmarks: its calls wait in
 // the kernel.

@@ -185,6 +185,24 @@ func Queues(fd int) (Sock, error) {
 	return s, nil
 }
 
+// Arrived is the number of bytes that the kernel has received on the TCP socket fd, read
+// or not, if its peer is peer (a descriptor may have become another connection's). An
+// acknowledgement says the same, but may be delayed by 40 ms.
+func Arrived(fd int, peer netip.AddrPort) (int64, bool) {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return 0, false
+	}
+	if in4, ok := sa.(*unix.SockaddrInet4); !ok || netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port)) != peer {
+		return 0, false
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, false
+	}
+	return int64(info.Bytes_received), true
+}
+
 // readSocketTables reads what /proc/PID/net tells of TCP, UDP and Unix sockets, by
 // inode: of all sockets in the process's network namespace, so most are others'.
 func readSocketTables(pid int) (map[string]FD, error) {

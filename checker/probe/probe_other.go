@@ -26,6 +26,9 @@ func EpollTable(int, int) ([]Interest, error) { return nil, unavailable("epoll")
 // Queues is available on Linux only.
 func Queues(int) (Sock, error) { return Sock{}, unavailable("socket queues") }
 
+// Arrived is available on Linux only.
+func Arrived(int, netip.AddrPort) (int64, bool) { return 0, false }
+
 // ThreadCPU is available on Linux only.
 func ThreadCPU(int, int) (time.Duration, error) { return 0, unavailable("a thread's processor time") }
 

@@ -31,6 +31,24 @@ func (s *Stats) Turn(start time.Time, budget time.Duration) {
 	}
 }
 
+// Add adds t's counters to s: the sum is that of two loops. LongestTurn is the longer.
+func (s *Stats) Add(t Stats) {
+	s.Connections += t.Connections
+	s.Accepts += t.Accepts
+	s.Refused += t.Refused
+	s.Parked += t.Parked
+	s.BytesIn += t.BytesIn
+	s.BytesOut += t.BytesOut
+	s.Wakeups += t.Wakeups
+	s.EAGAINs += t.EAGAINs
+	s.ShortWrites += t.ShortWrites
+	s.SlowTurns += t.SlowTurns
+	s.LongestTurn = max(s.LongestTurn, t.LongestTurn)
+	for i := range s.Calls {
+		s.Calls[i] += t.Calls[i]
+	}
+}
+
 // Total is the number of system calls of all kinds.
 func (s *Stats) Total() uint64 {
 	var total uint64

@@ -16,23 +16,30 @@ import (
 // Listen opens a listening socket on addr and returns it with the address it is
 // bound to. backlog is the length of the accept queue.
 func Listen(addr netip.AddrPort, backlog int) (fd int, bound netip.AddrPort, err error) {
+	// Connections of an earlier run of this server wait in TIME_WAIT for a minute;
+	// without SO_REUSEADDR they would keep the port.
+	return listen(addr, backlog, unix.SO_REUSEADDR)
+}
+
+// listen is Listen with the given options of SOL_SOCKET switched on.
+func listen(addr netip.AddrPort, backlog int, options ...int) (fd int, bound netip.AddrPort, err error) {
 	family, sa := Sockaddr(addr)
 	fd, err = socket(family)
 	if err != nil {
 		return -1, bound, fmt.Errorf("listen on %s: %w", addr, os.NewSyscallError("socket", err))
 	}
-	if bound, err = bindAndListen(fd, sa, backlog); err != nil {
+	if bound, err = bindAndListen(fd, sa, backlog, options); err != nil {
 		unix.Close(fd)
 		return -1, bound, fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	return fd, bound, nil
 }
 
-func bindAndListen(fd int, sa unix.Sockaddr, backlog int) (bound netip.AddrPort, err error) {
-	// Connections of an earlier run of this server wait in TIME_WAIT for a minute;
-	// without SO_REUSEADDR they would keep the port.
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return bound, os.NewSyscallError("setsockopt", err)
+func bindAndListen(fd int, sa unix.Sockaddr, backlog int, options []int) (bound netip.AddrPort, err error) {
+	for _, option := range options {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+			return bound, os.NewSyscallError("setsockopt", err)
+		}
 	}
 	if err := unix.Bind(fd, sa); err != nil {
 		return bound, os.NewSyscallError("bind", err)
