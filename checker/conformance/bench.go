@@ -59,3 +59,65 @@ func roundTrips(b *testing.B, newEngine Engine, idle, descriptor int) {
 	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")
 	l.Resume()
 }
+
+// BenchmarkActive measures a message of one byte when n clients send one at the same
+// time: each writes, then the engine makes turns until all are answered, then each reads,
+// everything on one thread. An operation is one message, the client's part included.
+func BenchmarkActive(b *testing.B, newEngine Engine, n int) {
+	l := labtest.Start(b, newEngine)
+	clients := l.DialMany(n)
+	l.WantCount(n)
+	l.Pause()
+	peers := make([]*labtest.Raw, n)
+	for i, c := range clients {
+		peers[i] = c.Raw()
+		defer peers[i].Close()
+	}
+	before := l.Stats()
+	b.ResetTimer()
+	l.Do(func(e engine.Engine) {
+		for left := b.N; left > 0; left -= n {
+			active := peers[:min(n, left)]
+			for _, peer := range active {
+				peer.Write1()
+			}
+			want := e.Stats().BytesOut + uint64(len(active))
+			for e.Stats().BytesOut < want {
+				if err := e.Poll(time.Second); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for _, peer := range active {
+				peer.Read1()
+			}
+		}
+	})
+	b.StopTimer()
+	after := l.Stats()
+	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")
+	l.Resume()
+}
+
+// BenchmarkStall counts the system calls that it costs the echo engine when a client
+// reads late: it sends eight megabytes without reading, with a small receive buffer,
+// and reads them back when the engine takes no more. The time is mostly that wait, and
+// says nothing.
+func BenchmarkStall(b *testing.B, newEngine Engine) {
+	l := labtest.Start(b, newEngine)
+	client := l.DialSmall()
+	client.EchoQuietly([]byte("first"))
+	data := labtest.Pattern(1, 8<<20)
+	before := l.Stats()
+	for range b.N {
+		client.SendInBackground(data)
+		client.WaitStalled()
+		client.WantQuietly(data)
+		client.WaitSent()
+	}
+	after := l.Stats()
+	for _, call := range []engine.Call{engine.CallEpollWait, engine.CallEpollCtl, engine.CallRead, engine.CallWrite} {
+		b.ReportMetric(float64(after.Calls[call]-before.Calls[call])/float64(b.N), call.String()+"/op")
+	}
+	b.ReportMetric(float64(after.ShortWrites-before.ShortWrites)/float64(b.N), "short-writes/op")
+	b.ReportMetric(float64(after.EAGAINs-before.EAGAINs)/float64(b.N), "EAGAIN/op")
+}

@@ -100,7 +100,6 @@ func TheEndAfterAShortRead(t *testing.T, newEngine Engine) {
 	c := l.Dial()
 	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
 		func(e engine.Engine) bool { return e.ConnectionCount() == 1 })
-	c.Suspect(labtest.Rule{ID: "short-read-hides-the-end", For: []labtest.Symptom{labtest.NoOnClose}, When: func(*labtest.Scene) bool { return c.Received() == 14 }})
 	c.Send([]byte("a last message"))
 	c.CloseWrite()
 	c.WaitDelivered()
@@ -121,7 +120,7 @@ func UrgentDataDoesNotStopTheStream(t *testing.T, newEngine Engine) {
 	c.Send(labtest.Pattern(2, 100))
 	c.WaitDelivered()
 	l.Resume()
-	c.Suspect(labtest.Rule{ID: "short-read-at-urgent-mark", When: func(s *labtest.Scene) bool { return s.Sock.Unread > 0 }})
+	c.Suspect(labtest.Rule{ID: "short-read-at-urgent-mark", When: func(*labtest.Scene) bool { return c.Received() == 100 }})
 	l.Did("wait for the 200 bytes around the urgent one")
 	l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "the bytes after an urgent one should be read, but are not"},
 		func(engine.Engine) bool { return c.Received() >= 200 })

@@ -331,3 +331,30 @@ func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
 	}
 	l.WantCount(1)
 }
+
+// ManyReadyConnectionsNeedFewWaits: a thousand clients that are ready at once are
+// reported in four waits or fewer, once the engine has seen that it needs the room.
+func ManyReadyConnectionsNeedFewWaits(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	clients := l.DialMany(1000)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "1000 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1000 })
+	l.Did("four times: each sends a byte, and when all have come, turns are made until all are read")
+	var turns int
+	for round := range uint64(4) {
+		for _, c := range clients {
+			c.SendQuietly([]byte("x"))
+		}
+		for _, c := range clients {
+			c.WaitDelivered()
+		}
+		turns = 0
+		l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Problem: "the bytes of 1000 clients should be read, but are not"},
+			func(e engine.Engine) bool { turns++; return e.Stats().BytesIn == 1000*(round+1) })
+	}
+	if turns > 4 {
+		l.Got("%d turns in the last round", turns)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "event-list-too-short",
+			Problem: fmt.Sprintf("an event list that grows should report 1000 ready connections in 4 waits or fewer, but it took %d", turns)})
+	}
+}

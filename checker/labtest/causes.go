@@ -102,7 +102,7 @@ var rules = []Rule{
 	}},
 	{"reading-never-resumed", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater && s.Stats.ShortWrites > 0 &&
-			(!s.HasEpoll || s.Watched && !s.Armed("EPOLLIN"))
+			(!s.HasEpoll || s.Watched && (s.Armed("EPOLLET") || !s.Armed("EPOLLIN")))
 	}},
 	{"eof-taken-as-close", []Symptom{EarlyEOF, EarlyReset}, func(s *Scene) bool {
 		return s.Known && s.Gone && s.CloseErr == nil && s.Client.ended.Load()
@@ -137,6 +137,9 @@ var rules = []Rule{
 
 	// Closing.
 	{"eagain-taken-for-error", []Symptom{WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
+	{"short-read-hides-the-end", []Symptom{NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && s.Sock.Unread == 0 && !s.Gone && s.Armed("EPOLLET") && s.Client.Received() > 0
+	}},
 	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && !s.Gone
 	}},
@@ -251,7 +254,7 @@ var causes = map[string]cause{
 		"The handler was called from a goroutine of its own. Handlers have no locks: all their callbacks come from the loop, one after the other.",
 		"\"One loop, one goroutine\" in lessons/engine"},
 	"reading-never-resumed": {
-		"Reading stopped at the high-water mark and did not go on when the queue had drained: bytes wait in the receive queue, and nobody asks for them.",
+		"Reading stopped at the high-water mark and did not go on when the queue had drained: bytes wait in the receive queue, and nobody asks for them. (Edge-triggered, those that came meanwhile have had their edge.)",
 		"Conn.Send in lessons/engine"},
 	"no-backpressure": {
 		"The engine goes on reading from a client that does not read its answers, and its queue grows. Past the high-water mark, stop reading from that connection until the queue has drained to the low-water mark.",

@@ -3,6 +3,9 @@ package labtest
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 
 	"iolab/lessons/engine"
@@ -12,10 +15,10 @@ import (
 // contract: which callbacks come, for whom, in what order.
 type recorder struct {
 	service engine.Handler
-	thread  int // of the loop; 0 if the engine has several
+	thread  int // of the loop; 0 if the engine has several, which are told apart by their goroutines
 
 	mu        sync.Mutex
-	running   map[int]string // the callback that runs now, by thread
+	running   map[int]string // the callback that runs now, by loop
 	byID      map[uint64]*life
 	byPeer    map[netip.AddrPort]*life
 	violation *violation
@@ -27,7 +30,7 @@ type recorder struct {
 type life struct {
 	conn   engine.Conn
 	id     uint64
-	thread int   // of its first callback
+	loop   int   // of its first callback
 	bytes  int64 // given to OnData
 	closed bool
 	err    error
@@ -72,14 +75,14 @@ func (r *recorder) unclosed() (violation, bool) {
 func (r *recorder) enter(name string, c engine.Conn) *life {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	thread := gettid()
-	if r.thread != 0 && thread != r.thread {
+	loop := r.loop()
+	if r.thread != 0 && loop != r.thread {
 		r.broken("callback-on-another-goroutine", "every callback should run on the goroutine that calls Poll, but %s ran on another", name)
 	}
-	if outer := r.running[thread]; outer != "" {
+	if outer := r.running[loop]; outer != "" {
 		r.broken("callback-inside-callback", "no callback should run inside another, but %s was called while %s was running", name, outer)
 	}
-	r.running[thread] = name
+	r.running[loop] = name
 	l := r.byID[c.ID()]
 	switch {
 	case name == "OnOpen" && l != nil:
@@ -92,20 +95,32 @@ func (r *recorder) enter(name string, c engine.Conn) *life {
 	case l.closed:
 		r.broken("callback-after-onclose", "OnClose should be the last call for a connection, but %s came after it (ID %d)", name, c.ID())
 	}
-	if l != nil && l.thread != thread && r.thread == 0 {
+	if l != nil && l.loop != loop && r.thread == 0 {
 		r.broken("connection-changes-loops", "a connection should stay with the loop that accepted it, but its %s came on another's goroutine (ID %d)", name, c.ID())
 	}
 	if l == nil {
-		l = &life{conn: c, id: c.ID(), thread: thread}
+		l = &life{conn: c, id: c.ID(), loop: loop}
 		r.byID[c.ID()] = l
 		r.byPeer[c.RemoteAddr()] = l
 	}
 	return l
 }
 
+// loop is the number of the loop that the caller runs on: its thread, to which the
+// lab has locked it, or its goroutine.
+func (r *recorder) loop() int {
+	if r.thread != 0 {
+		return gettid()
+	}
+	var buf [64]byte
+	words := strings.Fields(string(buf[:runtime.Stack(buf[:], false)])) // "goroutine 18 [running]: …"
+	id, _ := strconv.Atoi(words[1])
+	return id
+}
+
 func (r *recorder) leave() {
 	r.mu.Lock()
-	delete(r.running, gettid())
+	delete(r.running, r.loop())
 	r.mu.Unlock()
 }
 

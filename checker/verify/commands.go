@@ -64,15 +64,22 @@ func Commands(root string, verbs map[string][]string) error {
 	return errors.Join(problems...)
 }
 
-// serverFlags are the flags of the lab's one server, from its source.
+// serverFlags are the flags of the lab's one server, and those that a lesson's adds,
+// from their source.
 func serverFlags(root string) ([]string, error) {
-	text, err := os.ReadFile(filepath.Join(root, "lessons/engine/serve/serve.go"))
+	files, err := filepath.Glob(filepath.Join(root, "solutions/*/server/main.go"))
 	if err != nil {
 		return nil, err
 	}
 	names := []string{"h", "help"}
-	for _, m := range flagName.FindAllStringSubmatch(string(text), -1) {
-		names = append(names, m[1])
+	for _, file := range append(files, filepath.Join(root, "lessons/engine/serve/serve.go")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range flagName.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, m[1])
+		}
 	}
 	return names, nil
 }

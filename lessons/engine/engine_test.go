@@ -115,12 +115,16 @@ func TestTimedNamesTheSlowCallback(t *testing.T) {
 		assert.Positive(t, took)
 		slow = append(slow, callback)
 	}
-	h := Timed(Echo{}, -1, report) // everything takes longer than this
+	h := &Timed{Handler: Echo{}, Budget: -1, Report: report} // everything takes longer than this
+	h.OnData(c, []byte("x"))
+	assert.Empty(t, slow, "it is off")
+	h.On.Store(true)
 	h.OnOpen(c)
 	h.OnData(c, []byte("x"))
 	h.OnClose(c, nil)
 	assert.Equal(t, []string{"OnOpen", "OnData", "OnClose"}, slow)
-	slow = nil
-	Timed(Echo{}, time.Hour, report).OnData(c, []byte("x"))
+	h.Budget, slow = time.Hour, nil
+	h.OnData(c, []byte("x"))
 	assert.Empty(t, slow)
+	assert.Equal(t, "xxx", string(c.sent))
 }

@@ -338,6 +338,8 @@ func (e *Engine) serve(c *conn) {
 	if c.canFlush() {
 		e.flush(c)
 	}
+	// After the flush, which may have ended a pause: what came meanwhile has had its
+	// edge.
 	if c.canRead() {
 		e.list(c)
 	}
@@ -440,17 +442,14 @@ func (c *conn) write(p []byte) (int, error) {
 }
 
 // update follows a change of the queue or of the input: it ends a connection that
-// has nothing more to do, and starts or stops reading. No system call: the kernel is
-// not told, and what it says meanwhile is remembered.
+// has nothing more to do, and stops reading or lets it go on. No system call: the
+// kernel is not told, and what it says meanwhile is remembered.
 func (c *conn) update() {
 	if c.eof && c.queue.Len() == 0 {
 		c.end(nil)
 		return
 	}
 	c.throttle()
-	if c.canRead() {
-		c.e.list(c)
-	}
 }
 
 // throttle stops reading from a peer that does not read what it is sent, and goes

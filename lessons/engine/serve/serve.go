@@ -21,11 +21,13 @@ import (
 // Main runs an echo server on the engine that newEngine makes, as the command
 // line says, until SIGINT or SIGTERM, and exits: 0 after a shutdown in good order,
 // 1 after a failure, 2 if the command line is wrong, 3 if a step of the engine is
-// not written yet. A second signal ends the process at once.
-func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error)) {
+// not written yet. A second signal ends the process at once. Each of own may add
+// flags of the server's own to the common ones; they are set before newEngine is
+// called.
+func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error), own ...func(*flag.FlagSet)) {
 	os.Exit(run(os.Args[1:], os.Stderr, func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
 		return newEngine(cfg, h)
-	}))
+	}, own...))
 }
 
 // options is the command line.
@@ -35,7 +37,7 @@ type options struct {
 	grace time.Duration // how long a shutdown may take
 }
 
-func parse(args []string, out io.Writer) (options, error) {
+func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, error) {
 	o := options{cfg: engine.Config{Addr: "127.0.0.1:7000"}.WithDefaults()}
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -47,9 +49,12 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.cfg.HardLimit, "hard-limit", o.cfg.HardLimit, "queue at most this many `bytes` on one connection")
 	flags.IntVar(&o.cfg.ReadBudget, "read-budget", o.cfg.ReadBudget, "read at most this many `bytes` from one connection in one turn")
 	flags.DurationVar(&o.cfg.IdleTimeout, "idle-timeout", 0, "close connections on which nothing moves for this long; 0: never")
-	flags.DurationVar(&o.cfg.TurnBudget, "turn-budget", o.cfg.TurnBudget, "report turns and callbacks that take longer")
-	flags.DurationVar(&o.stats, "stats", time.Second, "time between two lines of statistics; 0: none")
+	flags.DurationVar(&o.cfg.TurnBudget, "turn-budget", o.cfg.TurnBudget, "count turns that take longer; for a minute after one, time the callbacks too and name the slow ones")
+	flags.DurationVar(&o.stats, "stats", time.Second, "time between two lines of statistics; 0: none, and no word on slow turns")
 	flags.DurationVar(&o.grace, "grace", 5*time.Second, "time that a shutdown may take")
+	for _, add := range own {
+		add(flags)
+	}
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -70,8 +75,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	return o, err
 }
 
-func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Handler) (engine.Engine, error)) (code int) {
-	o, err := parse(args, out)
+func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Handler) (engine.Engine, error), own ...func(*flag.FlagSet)) (code int) {
+	o, err := parse(args, out, own)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -94,9 +99,9 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 		log.Warn("descriptor limit stays as it is", "err", err)
 	}
 
-	service := engine.Timed(engine.Echo{}, o.cfg.TurnBudget, func(callback string, c engine.Conn, took time.Duration) {
+	service := &engine.Timed{Handler: engine.Echo{}, Budget: o.cfg.TurnBudget, Report: func(callback string, c engine.Conn, took time.Duration) {
 		log.Warn("a callback held the loop up", "callback", callback, "conn", c.ID(), "peer", c.RemoteAddr(), "took", took)
-	})
+	}}
 	e, err := newEngine(o.cfg, service)
 	if err != nil {
 		log.Error("cannot start", "err", err, "hint", hint(err))
@@ -107,7 +112,7 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(signals, e.Wake)()
-	if err := loop(signals, e, log, o.stats); err != nil {
+	if err := loop(signals, e, service, log, o.stats); err != nil {
 		log.Error("the loop failed", "err", err)
 		e.Close()
 		return 1
@@ -126,9 +131,11 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 }
 
 // loop runs e until ctx is done, with a line of statistics every interval in
-// which something happened.
-func loop(ctx context.Context, e engine.Engine, log *slog.Logger, interval time.Duration) error {
+// which something happened. When a turn was slow, service is timed for a while, so
+// that a callback that is slow again is named.
+func loop(ctx context.Context, e engine.Engine, service *engine.Timed, log *slog.Logger, interval time.Duration) error {
 	last, due := e.Stats(), time.Now().Add(interval)
+	var timedUntil time.Time
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
 		if interval > 0 {
@@ -146,7 +153,9 @@ func loop(ctx context.Context, e engine.Engine, log *slog.Logger, interval time.
 		}
 		if s.SlowTurns != last.SlowTurns {
 			log.Warn("the loop was held up", "slow_turns", s.SlowTurns-last.SlowTurns, "longest_turn", s.LongestTurn)
+			timedUntil = time.Now().Add(time.Minute)
 		}
+		service.On.Store(time.Now().Before(timedUntil))
 		last, due = s, time.Now().Add(interval)
 	}
 	return nil

@@ -1,0 +1,24 @@
+//go:build linux
+
+// Command server is an echo server on edge-triggered epoll, on one loop or on several.
+package main
+
+import (
+	"flag"
+
+	epollet "iolab/lessons/03-epoll-et"
+	"iolab/lessons/engine"
+	"iolab/lessons/engine/serve"
+)
+
+func main() {
+	loops := 1
+	serve.Main(func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
+		if loops > 1 {
+			return epollet.NewLoops(loops, cfg, h)
+		}
+		return epollet.New(cfg, h)
+	}, func(flags *flag.FlagSet) {
+		flags.IntVar(&loops, "loops", loops, "serve on this many loops, each on a thread of its own; GOMAXPROCS should be at least as many")
+	})
+}
