@@ -36,8 +36,8 @@ func play(title string) {
 	fmt.Println()
 }
 
-func start() *epolllt.Engine {
-	e, err := epolllt.New(engine.Config{}, engine.Echo{})
+func start(cfg engine.Config) *epolllt.Engine {
+	e, err := epolllt.New(cfg, engine.Echo{})
 	check(err)
 	return e
 }
@@ -61,15 +61,15 @@ func pollUntil(e *epolllt.Engine, done func() bool, moved func() int64) {
 
 // manyBytes: a client sends much and reads it back.
 func manyBytes() {
-	const size = 1_000_000
-	e := start()
+	const size, budget = 1_000_000, 16 << 10 // a packet on loopback has up to 64 KiB
+	e := start(engine.Config{ReadBudget: budget})
 	defer e.Close()
 	c := dial(e)
 	defer c.Close()
 	var back atomic.Int64
 	go c.Write(make([]byte, size))
 	go io.Copy(counter{&back}, c)
-	fmt.Printf("  a client sends %d bytes and reads them back\n", size)
+	fmt.Printf("  a client sends %d bytes and reads them back; the read budget is %d\n", size, budget)
 	pollUntil(e, func() bool { return back.Load() == size }, back.Load)
 	fmt.Printf("    %d come back", back.Load())
 	if back.Load() == size {
@@ -97,7 +97,7 @@ func (c counter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return l
 // manyClients: many clients connect before the first turn.
 func manyClients() {
 	const many = 500
-	e := start()
+	e := start(engine.Config{})
 	defer e.Close()
 	for range many {
 		defer dial(e).Close()
