@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 // the callback has returned, with nil, and once.
 func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	var again, send error
+	calls := map[netip.AddrPort]int{}
 	l := start(t, newEngine, labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) {
+		calls[c.RemoteAddr()]++
 		c.Close()
 		again = c.Close()
 		send = c.Send([]byte("too late"))
@@ -33,8 +36,16 @@ func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	if !errors.Is(send, engine.ErrClosed) {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "send-after-close", Problem: fmt.Sprintf("Send after Close should return ErrClosed, but returned %v", send)})
 	}
+	more := l.Dial() // the lab is paused, and it waits to be accepted
+	more.Send(labtest.Pattern(1, 60_000))
+	more.WaitDelivered()
 	l.Resume()
+	more.WantClosed()
 	l.WantCount(0)
+	if n := calls[more.Local()]; n > 1 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: more, Suspect: "event-after-close",
+			Problem: fmt.Sprintf("after Close a connection should get no OnData, though more of its bytes are there, but it got %d more", n-1)})
+	}
 	l.WantDescriptorsBack()
 }
 

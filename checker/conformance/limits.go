@@ -60,14 +60,25 @@ func MaxConnectionsIsKept(t *testing.T, newEngine Engine) {
 	l.WantCount(3)
 }
 
-// IdleConnectionsAreClosed: a silent connection is closed with ErrIdleTimeout, one
-// that talks is not.
+// IdleConnectionsAreClosed: a silent connection is closed with ErrIdleTimeout; those are
+// not on which bytes move, both ways, only in, or only out.
 func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
 	const timeout = time.Second
-	l := start(t, newEngine, labtest.WithConfig(engine.Config{IdleTimeout: timeout}))
-	silent, talker := l.Dial(), l.Dial()
-	conn := talker.WantOpen()
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{IdleTimeout: timeout, HighWater: 64 << 20}),
+		labtest.WithHandler(service{data: func(c engine.Conn, data []byte) {
+			switch data[0] {
+			case 'd': // download
+				c.Send(make([]byte, 32<<20))
+			case '.': // echo
+				c.Send(data)
+			}
+		}}))
+	talker, uploader, downloader := l.Dial(), l.Dial(), l.Dial()
+	downloader.Send([]byte("d"))
+	downloader.Sip(1)
+	silent := l.Dial() // the last, so that its time is over after theirs would be
 	silent.WantOpen()
+	l.Did("%s sends and reads, %s only sends, %s only reads, a little at a time", talker.Name, uploader.Name, downloader.Name)
 	stop := l.InBackground(func(done <-chan struct{}) {
 		for {
 			select {
@@ -75,6 +86,8 @@ func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
 				return
 			case <-time.After(timeout / 20):
 				talker.Ping()
+				uploader.Chirp()
+				downloader.Sip(256 << 10) // more than its kernel would take by itself, and 32 MiB last for six seconds
 			}
 		}
 	})
@@ -84,10 +97,12 @@ func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: silent, Problem: fmt.Sprintf("OnClose should get ErrIdleTimeout, but got %v", err)})
 	}
 	stop()
-	l.Did("look whether %s, which talked all the time, is still there", talker.Name)
-	if talker.IsClosed() {
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: talker, Suspect: "active-taken-for-idle",
-			Problem: fmt.Sprintf("connection %d moved bytes all the time and should stay open, but was closed", conn.ID())})
+	l.Did("look whether the others are still there")
+	for _, c := range []*labtest.Client{talker, uploader, downloader} {
+		if c.IsClosed() {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "active-taken-for-idle",
+				Problem: fmt.Sprintf("%s moved bytes all the time and should stay open, but was closed", c.Name)})
+		}
 	}
 	silent.WantGone()
 }

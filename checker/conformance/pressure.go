@@ -55,6 +55,32 @@ func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	c.WantClosed()
 }
 
+// ReadingGoesOnAtTheLowWaterMark: between the two marks a paused client stays paused.
+func ReadingGoesOnAtTheLowWaterMark(t *testing.T, newEngine Engine) {
+	cfg := engine.Config{HighWater: 4 << 20, LowWater: 64 << 10, HardLimit: 64 << 20}
+	answer := labtest.Pattern(11, 16<<20)
+	l := start(t, newEngine, labtest.WithConfig(cfg), labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))
+	c := l.DialSmall()
+	conn := c.WantOpen()
+	c.Send([]byte("anybody there?"))
+	c.WaitDelivered()
+	l.Did("%s reads, bit by bit, until its queue is at the low-water mark", c.Name)
+	const bit = 64 << 10
+	for rest := answer; len(rest) > 0; rest = rest[bit:] {
+		c.WantQuietly(rest[:bit])
+		var queued int
+		var heard int64
+		l.Do(func(engine.Engine) { queued, heard = conn.Queued(), c.Received() })
+		if queued > cfg.LowWater && heard > 0 {
+			l.Got("%d bytes are queued, and it was read from", queued)
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "low-water-ignored",
+				Problem: fmt.Sprintf("a client whose queue was above the high-water mark should not be read from before it has drained to the low-water mark (%d bytes), but was at %d", cfg.LowWater, queued)})
+		}
+	}
+	l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "reading should go on when the queue has drained, but does not"},
+		func(engine.Engine) bool { return c.Received() == 14 })
+}
+
 // SendStopsAtTheHardLimit: a broadcaster meets ErrBackpressure, and the peer gets all
 // that was accepted and nothing of what was not.
 func SendStopsAtTheHardLimit(t *testing.T, newEngine Engine) {
@@ -65,6 +91,14 @@ func SendStopsAtTheHardLimit(t *testing.T, newEngine Engine) {
 	var accepted []byte
 	var last error
 	most := 0
+	huge := labtest.Pattern(8888, cfg.HardLimit+16<<20) // more than the limit and the socket buffers together
+	l.Did("Send %d bytes at once, to an empty queue", len(huge))
+	l.Do(func(engine.Engine) { last = conn.Send(huge) })
+	l.Got("%v", last)
+	if !errors.Is(last, engine.ErrBackpressure) {
+		l.Fail(labtest.Failure{Symptom: labtest.MemoryGrows, Client: c, Suspect: "hard-limit-ignored",
+			Problem: fmt.Sprintf("Send should return ErrBackpressure for a message that the queue may not hold, but returned %v", last)})
+	}
 	l.Did("Send 40000 bytes again and again, until it fails")
 	l.Do(func(engine.Engine) {
 		for i := range 500 { // 20 MB: more than the socket buffers hold

@@ -302,6 +302,12 @@ func HalfCloseGetsItsAnswer(t *testing.T, newEngine Engine) {
 		c.CloseWriteWhenSent()
 		if n > 1<<20 {
 			c.WaitStalled()
+			l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "all bytes should be read while their echo is queued, but are not"},
+				func(engine.Engine) bool { return c.Received() == int64(n) })
+			c.WaitDelivered()
+			l.SuspectNext(labtest.Rule{ID: "end-read-again", For: []labtest.Symptom{labtest.Busy}})
+			l.WantIdle()
+			l.SuspectNext()
 		}
 		c.Want(data)
 		c.WantEOF()
@@ -330,6 +336,51 @@ func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
 		bystander.Echo([]byte("still here"))
 	}
 	l.WantCount(1)
+}
+
+// AFullSendBufferIsNoError: when the engine comes to write there is no room at all
+// (EAGAIN), not even for a part. Here the handler has filled the buffer behind the
+// engine's back; in the field it is memory that the kernel is short of.
+func AFullSendBufferIsNoError(t *testing.T, newEngine Engine) {
+	var c *labtest.Client
+	stuffed := -1
+	l := start(t, newEngine, labtest.WithHandler(service{data: func(conn engine.Conn, data []byte) {
+		if stuffed < 0 {
+			stuffed = labtest.Stuff(c.ServerFD())
+		}
+		conn.Send(data)
+	}}))
+	c = l.DialSmall()
+	c.WantOpen()
+	l.Did("the handler fills the send buffer, then sends: there is no room for a single byte")
+	c.Send([]byte("answer"))
+	l.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: c, Problem: "OnData should be called, but is not"},
+		func(engine.Engine) bool { return c.Received() == 6 })
+	if c.IsClosed() {
+		l.Fail(labtest.Failure{Symptom: labtest.EarlyReset, Client: c, Problem: "a write that finds no room should not end the connection, but it was closed"})
+	}
+	c.Want(append(make([]byte, stuffed), "answer"...))
+}
+
+// CallsAreCounted: Stats.Calls shows at least one of each of calls for each message of
+// a client that sends one after the other.
+func CallsAreCounted(t *testing.T, newEngine Engine, calls ...engine.Call) {
+	const messages = 100
+	l := start(t, newEngine)
+	c := l.Dial()
+	before := l.Stats()
+	l.Did("%d messages, each read back before the next", messages)
+	for range messages {
+		c.EchoQuietly([]byte("message"))
+	}
+	after := l.Stats()
+	for _, call := range calls {
+		if n := after.Calls[call] - before.Calls[call]; n < messages {
+			l.Got("Stats.Calls shows %d of %v", n, call)
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
+				Problem: fmt.Sprintf("Stats.Calls should count each system call, and %d messages take as many %v at least, but it shows %d", messages, call, n)})
+		}
+	}
 }
 
 // ManyReadyConnectionsNeedFewWaits: a thousand clients that are ready at once are

@@ -29,6 +29,26 @@ func WakeMakesPollReturn(t *testing.T, newEngine Engine, opts ...labtest.Option)
 	l.Engine().Wake()
 }
 
+// PollWithoutLimitWaits: a negative timeout is no limit, not none.
+func PollWithoutLimitWaits(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused())
+	l.Did("Poll(-1), again and again, until somebody calls Wake after %v", 250*time.Millisecond)
+	var over atomic.Bool
+	time.AfterFunc(250*time.Millisecond, func() { over.Store(true); l.Engine().Wake() })
+	turns := 0
+	l.Do(func(e engine.Engine) {
+		for !over.Load() && e.Poll(-1) == nil {
+			turns++
+		}
+	})
+	// A signal may end a wait too.
+	if turns > 50 {
+		l.Got("%d turns", turns)
+		l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: "no-limit-taken-for-none",
+			Problem: fmt.Sprintf("Poll(-1) should wait until something happens, but in %v without anything it returned %d times", 250*time.Millisecond, turns)})
+	}
+}
+
 // NoWakeIsLost: four goroutines leave a thousand pieces of work each and call Wake;
 // the loop, which never waits for less than a minute, finds them all.
 func NoWakeIsLost(t *testing.T, newEngine Engine) {
@@ -85,20 +105,50 @@ func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.O
 	done := l.Shutdown(ctx)
 	l.Did("connect while it shuts down")
 	l.UntilRefused(addr)
-	idle.Suspect(labtest.Rule{ID: "shutdown-drops-queue", For: []labtest.Symptom{labtest.EarlyReset}})
-	idle.WantEOF()
-	idle.Close()
 	busy.Suspect(labtest.Rule{ID: "shutdown-drops-queue", For: []labtest.Symptom{labtest.EarlyEOF, labtest.EarlyReset}})
 	busy.Want(answer)
 	busy.WantEOF()
 	busy.Close()
+	idle.Suspect(labtest.Rule{ID: "shutdown-drops-queue", For: []labtest.Symptom{labtest.EarlyReset}})
+	idle.WantEOF()
+	idle.Suspect(labtest.Rule{ID: "shutdown-does-not-wait", For: []labtest.Symptom{labtest.EarlyReset}})
+	for range 3 { // the first would be answered by a reset, which the others meet
+		idle.Send([]byte("I was not done"))
+		idle.WaitDelivered()
+	}
+	idle.Close()
 	if err := l.WantDone(done, labtest.Patience); err != nil {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown should return nil when every connection has ended in order, but returned %q", err)})
+	}
+	if n := idle.Received(); n > 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: idle, Suspect: "shutdown-serves-on",
+			Problem: fmt.Sprintf("what comes in after Shutdown has begun should be discarded, but OnData got %d bytes", n)})
 	}
 	var poll error
 	l.Do(func(e engine.Engine) { poll = e.Poll(0) })
 	if !errors.Is(poll, engine.ErrClosed) {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("after Shutdown the engine should be closed and Poll return ErrClosed, but it returned %v", poll)})
+	}
+}
+
+// ShutdownDiscardsFromPausedClients: a client that is not read from, because it does not
+// read, gets its chance: what it still sends is discarded, so that it can come to the
+// end and read.
+func ShutdownDiscardsFromPausedClients(t *testing.T, newEngine Engine, opts ...labtest.Option) {
+	l := start(t, newEngine, append(opts, labtest.WithConfig(engine.Config{HighWater: 64 << 10}))...)
+	c := l.DialSmall()
+	c.SendInBackground(labtest.Pattern(9, 48<<20))
+	c.WaitStalled()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*labtest.Patience)
+	defer cancel()
+	done := l.Shutdown(ctx)
+	c.Suspect(labtest.Rule{ID: "shutdown-leaves-paused", For: []labtest.Symptom{labtest.SendStalls}})
+	l.Did("%s still does not read, and can send all it has", c.Name)
+	c.WaitSent()
+	c.WantGone()
+	c.Close()
+	if err := l.WantDone(done, labtest.Patience); err != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown should return nil when every connection has ended in order, but returned %q", err)})
 	}
 }
 

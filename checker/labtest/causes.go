@@ -259,6 +259,24 @@ var causes = map[string]cause{
 	"no-backpressure": {
 		"The engine goes on reading from a client that does not read its answers, and its queue grows. Past the high-water mark, stop reading from that connection until the queue has drained to the low-water mark.",
 		"Conn.Send in lessons/engine"},
+	"low-water-ignored": {
+		"Reading went on as soon as the queue was below the high-water mark. It should stay off until the queue has drained to the low-water mark, or it flips at every write.",
+		"Conn.Send in lessons/engine"},
+	"end-read-again": {
+		"The peer has ended its output, and the engine goes on asking for that socket's readability while it still has to send: the end of data stays readable for ever. After a read of 0, do not ask again.",
+		"read(2), RETURN VALUE"},
+	"no-limit-taken-for-none": {
+		"A negative timeout means to wait without limit; here it became a wait of none, and a server that has nothing to do uses a whole processor.",
+		"Engine.Poll in lessons/engine"},
+	"shutdown-serves-on": {
+		"Data that came after Shutdown had begun was handed to OnData. Read it, so that the peer can come to its end, and drop it.",
+		"Engine.Shutdown in lessons/engine"},
+	"shutdown-does-not-wait": {
+		"Shutdown closed a connection whose peer had not closed yet. What the peer sends then is answered by a reset, and a reset can destroy the last answer on its way. After the end of data (FIN) wait for the peer's.",
+		"Engine.Shutdown in lessons/engine"},
+	"shutdown-leaves-paused": {
+		"A connection that was paused for backpressure stays paused in Shutdown: its client cannot send the rest, and so never comes to read. What is discarded needs no queue: read on.",
+		"Engine.Shutdown in lessons/engine"},
 	"hard-limit-ignored": {
 		"Send took more than Config.HardLimit allows. It has to return ErrBackpressure then, and keep nothing of that message.",
 		"Conn.Send in lessons/engine"},
@@ -374,7 +392,7 @@ var causes = map[string]cause{
 		"The client closed in order, and OnClose got an error. The end of data is nil.",
 		"Handler.OnClose in lessons/engine"},
 	"event-after-close": {
-		"The handler closed a connection, and an event that the kernel had already reported for it was still handed on. Check, before each event of a batch, whether its connection is closed by now.",
+		"The handler closed a connection, and an event that the kernel had already reported for it was still handed on. Check, before each event of a batch and before each further read, whether the connection is closed by now.",
 		"\"A connection's life\" in lessons/engine"},
 	"stale-event": {
 		"A connection was closed within a batch of events, its descriptor was given to a new one, and an event of the old one hit the new. Put a generation beside the descriptor in the event's data, or close descriptors only after the batch.",

@@ -443,6 +443,18 @@ func (c *Client) Ping() {
 	}
 }
 
+// Chirp sends one byte of another kind than Ping's, and does not wait for anything.
+func (c *Client) Chirp() {
+	c.conn.SetWriteDeadline(time.Now().Add(Patience))
+	c.conn.Write([]byte{'!'})
+}
+
+// Sip reads n bytes, or what comes of them before the end.
+func (c *Client) Sip(n int) {
+	c.conn.SetReadDeadline(time.Now().Add(Patience))
+	io.ReadFull(c.conn, make([]byte, n))
+}
+
 // IsClosed tells whether OnClose has been called for this client.
 func (c *Client) IsClosed() bool {
 	life, _ := c.l.service.lookup(c.local)
@@ -466,7 +478,7 @@ func (c *Client) delivered() bool {
 		if err != nil {
 			return true // not to be seen here: loopback has delivered it by now in all likelihood
 		}
-		if sock.Unsent == 0 && sock.State != "FIN_WAIT1" {
+		if sock.Unsent == 0 && sock.State != "FIN_WAIT1" || sock.State == "CLOSE" { // reset: the next call will say so
 			return true
 		}
 		if !c.ended.Load() && c.arrived() {

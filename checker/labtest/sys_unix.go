@@ -149,6 +149,23 @@ func (l *Lab) Interrupt(n int) {
 // assign sets a limit, whose type differs among systems.
 func assign[T int64 | uint64](limit *T, n int) { *limit = T(n) }
 
+// Stuff writes zeros to the TCP socket fd until its send buffer is full, and returns how
+// many it took; none if fd is none.
+func Stuff(fd int) (n int) {
+	zeros := make([]byte, 64<<10)
+	for fd >= 0 {
+		m, err := unix.SendmsgN(fd, zeros, nil, nil, unix.MSG_DONTWAIT)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || m <= 0 {
+			break
+		}
+		n += m
+	}
+	return n
+}
+
 // SendUrgent sends one byte of urgent data (MSG_OOB). A read of the server stops short
 // before it, and it is not part of the stream (unless SO_OOBINLINE makes it one).
 func (c *Client) SendUrgent(b byte) {

@@ -33,6 +33,9 @@ func PlugBelow(int) (unplug func()) { return func() {} }
 // Steal does nothing: the server's socket cannot be found here.
 func Steal(int) bool { return false }
 
+// Stuff does nothing: the server's socket cannot be found here.
+func Stuff(int) int { return 0 }
+
 // Interrupt does nothing: Windows has no signals that interrupt a wait.
 func (l *Lab) Interrupt(int) {}
 
@@ -53,3 +56,6 @@ func (r *Raw) Read1() { r.c.conn.Read(r.b[:]) }
 
 // Close does nothing: the client closes its socket.
 func (r *Raw) Close() {}
+
+// Waits is -1: the kernel does not count it.
+func Waits() int64 { return -1 }

@@ -116,6 +116,14 @@ func TestStep05_EchoesWholeAndInOrder(t *testing.T) { conformance.EchoesWholeAnd
 
 func TestStep05_ALateReaderLosesNothing(t *testing.T) { conformance.ALateReaderLosesNothing(t, server) }
 
+func TestStep05_AFullSendBufferIsNoError(t *testing.T) {
+	conformance.AFullSendBufferIsNoError(t, server)
+}
+
+func TestStep05_CallsAreCounted(t *testing.T) {
+	conformance.CallsAreCounted(t, server, engine.CallSelect, engine.CallRead, engine.CallWrite)
+}
+
 func TestStep05_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
 
 func TestStep05_WriteInterestIsDisarmedWhenTheQueueIsEmpty(t *testing.T) {
@@ -156,6 +164,10 @@ func TestStep06_ACloseBetweenTurnsIsHeard(t *testing.T) {
 
 func TestStep07_ASlowReaderIsNotReadFrom(t *testing.T) {
 	conformance.ASlowReaderIsNotReadFrom(t, server)
+}
+
+func TestStep07_ReadingGoesOnAtTheLowWaterMark(t *testing.T) {
+	conformance.ReadingGoesOnAtTheLowWaterMark(t, server)
 }
 
 func TestStep07_APausedClientThatEndsIsQuiet(t *testing.T) {
@@ -207,12 +219,18 @@ func TestStep08_ADescriptorBeyondTheSetIsRefused(t *testing.T) {
 
 func TestStep09_WakeMakesPollReturn(t *testing.T) { conformance.WakeMakesPollReturn(t, server) }
 
+func TestStep09_PollWithoutLimitWaits(t *testing.T) { conformance.PollWithoutLimitWaits(t, server) }
+
 func TestStep09_NoWakeIsLost(t *testing.T) { conformance.NoWakeIsLost(t, server) }
 
 func TestStep09_ManyWakesAreOne(t *testing.T) { conformance.WakesAreOne(t, server) }
 
 func TestStep09_ShutdownSendsWhatIsQueued(t *testing.T) {
 	conformance.ShutdownSendsWhatIsQueued(t, server)
+}
+
+func TestStep09_ShutdownDiscardsFromPausedClients(t *testing.T) {
+	conformance.ShutdownDiscardsFromPausedClients(t, server)
 }
 
 func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {

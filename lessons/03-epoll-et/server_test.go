@@ -80,6 +80,8 @@ func TestStep01_TheLoopSleepsWhileNothingHappens(t *testing.T) {
 
 func TestStep01_WakeMakesPollReturn(t *testing.T) { conformance.WakeMakesPollReturn(t, server) }
 
+func TestStep01_PollWithoutLimitWaits(t *testing.T) { conformance.PollWithoutLimitWaits(t, server) }
+
 func TestStep01_NoWakeIsLost(t *testing.T) { conformance.NoWakeIsLost(t, server) }
 
 func TestStep01_ManyWakesAreOne(t *testing.T) { conformance.WakesAreOne(t, server) }
@@ -203,6 +205,14 @@ func TestStep05_ALateReaderLosesNothing(t *testing.T) {
 	conformance.ALateReaderLosesNothing(t, server)
 }
 
+func TestStep05_AFullSendBufferIsNoError(t *testing.T) {
+	conformance.AFullSendBufferIsNoError(t, server)
+}
+
+func TestStep05_CallsAreCounted(t *testing.T) {
+	conformance.CallsAreCounted(t, server, engine.CallEpollWait, engine.CallRead, engine.CallWrite)
+}
+
 func TestStep05_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
 
 func TestStep05_TheLoopSleepsWhenTheQueueIsEmpty(t *testing.T) {
@@ -257,6 +267,10 @@ func TestStep05_TenThousandClientsAreServed(t *testing.T) {
 
 func TestStep06_ASlowReaderIsNotReadFrom(t *testing.T) {
 	conformance.ASlowReaderIsNotReadFrom(t, server)
+}
+
+func TestStep06_ReadingGoesOnAtTheLowWaterMark(t *testing.T) {
+	conformance.ReadingGoesOnAtTheLowWaterMark(t, server)
 }
 
 func TestStep06_APausedClientThatEndsIsQuiet(t *testing.T) {
@@ -329,6 +343,10 @@ func TestStep07_NothingIsLeftInTheInterestList(t *testing.T) {
 
 func TestStep07_ShutdownSendsWhatIsQueued(t *testing.T) {
 	conformance.ShutdownSendsWhatIsQueued(t, server)
+}
+
+func TestStep07_ShutdownDiscardsFromPausedClients(t *testing.T) {
+	conformance.ShutdownDiscardsFromPausedClients(t, server)
 }
 
 func TestStep07_ShutdownKeepsItsDeadline(t *testing.T) {
@@ -556,6 +574,10 @@ func TestStep09_WakeMakesPollReturn(t *testing.T) {
 
 func TestStep09_ShutdownSendsWhatIsQueued(t *testing.T) {
 	conformance.ShutdownSendsWhatIsQueued(t, twoLoops, labtest.SeveralLoops())
+}
+
+func TestStep09_ShutdownDiscardsFromPausedClients(t *testing.T) {
+	conformance.ShutdownDiscardsFromPausedClients(t, twoLoops, labtest.SeveralLoops())
 }
 
 func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {

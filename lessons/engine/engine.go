@@ -74,7 +74,8 @@ type Engine interface {
 
 	// Shutdown ends the engine in good order: it stops listening, sends what is
 	// queued on every connection and after it the end of data (FIN), discards what
-	// still comes in, and closes each connection when its peer has closed too. It
+	// still comes in (also from those that were paused for their queue), and closes
+	// each connection when its peer has closed too. It
 	// runs the loop itself until the last connection is gone or ctx is done; what
 	// is left then is closed with [ErrShutdown], and Shutdown returns ctx's error.
 	// The engine is closed afterwards in any case.

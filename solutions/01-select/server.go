@@ -181,7 +181,7 @@ func timeval(d time.Duration) *sys.Timeval {
 	if d < 0 {
 		return nil
 	}
-	tv := sys.NsecToTimeval(int64(d + time.Microsecond - 1))
+	tv := sys.NsecToTimeval(int64(d)) // rounds up
 	return &tv
 }
 
@@ -361,6 +361,8 @@ func include(set *sys.FdSet, fd int, in bool) {
 // on when the queue has drained. Two marks, so that it does not flip at each write.
 func (c *conn) throttle() {
 	switch queued := c.queue.Len(); {
+	case c.e.draining: // what is read now is discarded, and adds nothing
+		c.paused = false
 	case queued > c.e.cfg.HighWater:
 		c.paused = true
 	case queued <= c.e.cfg.LowWater:
@@ -502,6 +504,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.draining = true
 	for _, c := range e.conns {
 		c.CloseWrite()
+		c.update() // a paused connection is read from again: see throttle
 	}
 	for e.stats.Connections > 0 {
 		if err := ctx.Err(); err != nil {

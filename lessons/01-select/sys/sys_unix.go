@@ -53,7 +53,7 @@ func Select(nfds int, r, w, e *FdSet, timeout *Timeval) (int, error) {
 	return unix.Select(nfds, r, w, e, timeout)
 }
 
-// NsecToTimeval converts nanoseconds, rounding down.
+// NsecToTimeval converts nanoseconds, rounded up to whole microseconds.
 func NsecToTimeval(nsec int64) Timeval { return unix.NsecToTimeval(nsec) }
 
 // Sockaddr is addr and its address family, as Socket and Bind want them.

@@ -120,8 +120,9 @@ func fits(_, members int) bool { return members < FD_SETSIZE }
 // Timeval is a time in seconds and microseconds.
 type Timeval struct{ Sec, Usec int32 }
 
-// NsecToTimeval converts nanoseconds, rounding down.
+// NsecToTimeval converts nanoseconds, rounded up to whole microseconds.
 func NsecToTimeval(nsec int64) Timeval {
+	nsec += 999
 	return Timeval{int32(nsec / 1e9), int32(nsec % 1e9 / 1e3)}
 }
 
