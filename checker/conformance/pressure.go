@@ -38,6 +38,9 @@ func ASlowReaderIsNotReadFrom(t *testing.T, newEngine Engine) {
 	slow.Echo([]byte("all there"))
 }
 
+var rdhupWhilePaused = labtest.Rule{ID: "rdhup-while-paused", For: []labtest.Symptom{labtest.Busy},
+	When: func(s *labtest.Scene) bool { return s.AnyArmed("EPOLLRDHUP", "EPOLLIN") }}
+
 // APausedClientThatEndsIsQuiet: the queue is above the high-water mark when the client
 // ends its output. Its end of data waits to be read, and must not keep the loop busy.
 func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
@@ -48,7 +51,7 @@ func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	c.WantOpen()
 	c.CloseWrite()
 	c.WaitDelivered()
-	l.SuspectNext(labtest.Rule{ID: "rdhup-while-paused", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.HasEpoll }})
+	l.SuspectNext(rdhupWhilePaused)
 	l.WantIdle()
 	c.Want(answer)
 	c.WantEOF()
@@ -98,6 +101,11 @@ func SendStopsAtTheHardLimit(t *testing.T, newEngine Engine) {
 	if !errors.Is(last, engine.ErrBackpressure) {
 		l.Fail(labtest.Failure{Symptom: labtest.MemoryGrows, Client: c, Suspect: "hard-limit-ignored",
 			Problem: fmt.Sprintf("Send should return ErrBackpressure for a message that the queue may not hold, but returned %v", last)})
+	}
+	l.Do(func(engine.Engine) { most = conn.Queued() })
+	if most > 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: "backpressure-keeps-a-part",
+			Problem: fmt.Sprintf("Send should keep nothing of a message that it refuses with ErrBackpressure, but %d bytes of it are queued", most)})
 	}
 	l.Did("Send 40000 bytes again and again, until it fails")
 	l.Do(func(engine.Engine) {

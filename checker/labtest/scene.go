@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,12 @@ func (s *Scene) In(names ...string) bool {
 // Armed tells whether the interest list asks for event (such as "EPOLLIN") on the
 // client's connection.
 func (s *Scene) Armed(event string) bool { return hasEvent(s.Interest, event) }
+
+// AnyArmed tells whether the interest list asks for event, and not for without, on any
+// descriptor.
+func (s *Scene) AnyArmed(event, without string) bool {
+	return slices.ContainsFunc(s.Epoll, func(i probe.Interest) bool { return hasEvent(i, event) && !hasEvent(i, without) })
+}
 
 func hasEvent(i probe.Interest, event string) bool {
 	for name := range strings.SplitSeq(probe.DecodeEpoll(i.Events), "|") {
