@@ -75,8 +75,8 @@ func BenchmarkActive(b *testing.B, newEngine Engine, n int) {
 	}
 	before := l.Stats()
 	b.ResetTimer()
-	l.Do(func(e engine.Engine) {
-		for left := b.N; left > 0; left -= n {
+	for left := b.N; left > 0; left -= n {
+		l.Do(func(e engine.Engine) {
 			active := peers[:min(n, left)]
 			for _, peer := range active {
 				peer.Write1()
@@ -90,8 +90,8 @@ func BenchmarkActive(b *testing.B, newEngine Engine, n int) {
 			for _, peer := range active {
 				peer.Read1()
 			}
-		}
-	})
+		})
+	}
 	b.StopTimer()
 	after := l.Stats()
 	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")

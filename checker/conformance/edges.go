@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -209,5 +210,40 @@ func APingBesideFloods(t *testing.T, newEngine Engine) {
 	l.Resume()
 	for _, c := range floods {
 		c.WaitEchoed()
+	}
+}
+
+// AFullReadIsLookedBehind: a message is exactly as long as the read budget. Whether that
+// was all the engine can find out only by another read; and then it sleeps.
+func AFullReadIsLookedBehind(t *testing.T, newEngine Engine) {
+	const budget = 4096
+	l := start(t, newEngine, labtest.WithConfig(engine.Config{ReadBudget: budget}), labtest.WithHandler(service{}))
+	c := l.Dial()
+	for i := range 3 {
+		c.Send(labtest.Pattern(i, budget))
+		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "a message as long as the read budget should be read, but is not"},
+			func(engine.Engine) bool { return c.Received() == int64(budget*(i+1)) })
+		l.WantIdle()
+	}
+}
+
+// ShutdownSleepsWhileItWaits: clients are in the accept queue when Shutdown begins, more
+// than one turn accepts, and one that is connected takes its time: Shutdown waits for it
+// without using the processor.
+func ShutdownSleepsWhileItWaits(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{}))
+	clients := l.DialMany(300)
+	l.Did("one turn")
+	l.Turn(0)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*labtest.Patience)
+	defer cancel()
+	done := l.Shutdown(ctx)
+	l.UntilRefused(l.Addr())
+	l.SuspectNext(labtest.Rule{ID: "shutdown-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.WantSleep("Shutdown, which waits for clients to end,")
+	l.SuspectNext()
+	l.CloseAll(clients)
+	if err := l.WantDone(done, labtest.Patience); err != nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown should return nil when every connection has ended in order, but returned %q", err)})
 	}
 }

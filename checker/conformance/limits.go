@@ -41,18 +41,47 @@ func RunsOutOfDescriptorsAndRecovers(t *testing.T, newEngine Engine) {
 	}
 }
 
+// AcceptingGoesOnByItself: the descriptors ran out while clients wait, and come free
+// elsewhere in the process. Nothing tells the loop; it looks again by itself, also from a
+// Poll without limit.
+func AcceptingGoesOnByItself(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{}))
+	l.DialMany(20)
+	release := l.Starve(8)
+	l.Did("three turns")
+	for range 3 {
+		l.Turn(0)
+	}
+	l.Did("descriptors come free; Poll(1m), again and again, until all are accepted or refused")
+	release()
+	for {
+		var s engine.Stats
+		l.Do(func(e engine.Engine) { s = e.Stats() })
+		if s.Accepts+s.Refused >= 20 {
+			return
+		}
+		if took := l.TurnWithin(time.Minute); took > labtest.Patience {
+			l.Got("%d accepted, %d refused, and a Poll that waits", s.Accepts, s.Refused)
+			l.Fail(labtest.Failure{Symptom: labtest.CountLow, Suspect: "accept-never-resumed",
+				Problem: fmt.Sprintf("Poll should not wait for long while %d clients are in the accept queue and there are descriptors again, but does", 20-s.Accepts-s.Refused)})
+		}
+	}
+}
+
 // MaxConnectionsIsKept: those beyond the limit are closed and counted, and there is
 // room again when one has left.
 func MaxConnectionsIsKept(t *testing.T, newEngine Engine) {
 	l := start(t, newEngine, labtest.WithConfig(engine.Config{MaxConnections: 3}))
 	in := l.DialMany(3)
 	l.WantCount(3)
-	extra := l.Dial()
-	l.Did("%s should be refused", extra.Name)
-	l.Eventually(labtest.Failure{Symptom: labtest.CountHigh, Client: extra, Suspect: "max-connections-ignored",
-		Problem: "the client beyond MaxConnections should be counted in Stats.Refused, but is not"},
-		func(e engine.Engine) bool { return e.Stats().Refused == 1 })
-	extra.WantGone()
+	for refused := range uint64(5) {
+		extra := l.Dial()
+		l.Did("%s should be refused", extra.Name)
+		l.Eventually(labtest.Failure{Symptom: labtest.CountHigh, Client: extra, Suspect: "max-connections-ignored",
+			Problem: "each client beyond MaxConnections should be counted in Stats.Refused, but one is not"},
+			func(e engine.Engine) bool { return e.Stats().Refused == refused+1 })
+		extra.WantGone()
+	}
 	in[1].Echo([]byte("undisturbed"))
 	in[0].Close()
 	l.WantCount(2)

@@ -146,3 +146,33 @@ func SeveralLoopsKeepTheirThreads(t *testing.T, newEngine Engine) {
 			Problem: "a loop should have a thread of its own, but its handler woke up on another than it went to sleep on"})
 	}
 }
+
+// StatsFromAnywhere: many goroutines ask for Stats while clients are served. What they
+// find is no more than there is; a data race is for the race detector to find.
+func StatsFromAnywhere(t *testing.T, newEngine Engine) {
+	l := startLoops(t, newEngine)
+	clients := l.DialMany(10)
+	l.WantCount(10)
+	l.Did("16 goroutines call Stats and ConnectionCount, 100 times each, while 10 clients are served")
+	var wrong atomic.Int64
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 100 {
+				if s := l.Engine().Stats(); s.Connections != 10 || l.Engine().ConnectionCount() != 10 {
+					wrong.Add(1)
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		for _, c := range clients {
+			c.EchoQuietly(labtest.Pattern(i, 100))
+		}
+	}
+	wg.Wait()
+	if n := wrong.Load(); n > 0 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
+			Problem: fmt.Sprintf("Stats and ConnectionCount should show the 10 connections to any goroutine, but %d times did not", n)})
+	}
+}

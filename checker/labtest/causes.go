@@ -114,6 +114,9 @@ var rules = []Rule{
 		return s.HasFD && s.Queued == 0 && s.Sock.Unread == 0 && s.Sock.Unsent == 0 && s.Client.received.Load() > 0 &&
 			s.Client.received.Load() < s.Client.sent.Load()
 	}},
+	{"ready-list-never-empties", []Symptom{Busy}, func(s *Scene) bool {
+		return s.AnyArmed("EPOLLET", "EPOLLONESHOT") && s.Stats.Calls[engine.CallEpollWait] > 100+20*s.Stats.Wakeups
+	}},
 	{"not-in-the-interest-list", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
 		return s.HasEpoll && s.HasFD && !s.Watched
 	}},
@@ -268,6 +271,21 @@ var causes = map[string]cause{
 	"no-limit-taken-for-none": {
 		"A negative timeout means to wait without limit; here it became a wait of none, and a server that has nothing to do uses a whole processor.",
 		"Engine.Poll in lessons/engine"},
+	"shutdown-spins": {
+		"Shutdown waits for the last clients and does not let the loop sleep: something that it has closed or given up is still on the loop's list of things to do (the listener, as somebody who may be accepted from).",
+		"Engine.Shutdown in lessons/engine"},
+	"ready-list-never-empties": {
+		"The loop never waits, though no event comes: something stays on its own list of things to do, and nothing is done about it. What a connection is listed for has to end: a read that finds nothing (EAGAIN) clears readable, and one that may not be read is not listed.",
+		"Step \"Edges, and who remembers them\""},
+	"idle-beside-work": {
+		"A connection whose work was under way was closed as idle. The client waits for its answer; the time counts from when the work is done.",
+		"Offloader in the lesson"},
+	"away-for-ever": {
+		"The work of a connection was done long ago, it has not moved a byte since, and the idle timeout did not end it: only work that is still under way is an excuse.",
+		"Offloader in the lesson"},
+	"rearmed-by-half": {
+		"After its work the connection was armed again with less than before, and what is missing is never heard of again: EPOLL_CTL_MOD replaces the whole interest, EPOLLET included.",
+		"epoll_ctl(2), EPOLL_CTL_MOD"},
 	"shutdown-serves-on": {
 		"Data that came after Shutdown had begun was handed to OnData. Read it, so that the peer can come to its end, and drop it.",
 		"Engine.Shutdown in lessons/engine"},
@@ -275,7 +293,7 @@ var causes = map[string]cause{
 		"Shutdown closed a connection whose peer had not closed yet. What the peer sends then is answered by a reset, and a reset can destroy the last answer on its way. After the end of data (FIN) wait for the peer's.",
 		"Engine.Shutdown in lessons/engine"},
 	"shutdown-leaves-paused": {
-		"A connection that was paused for backpressure stays paused in Shutdown: its client cannot send the rest, and so never comes to read. What is discarded needs no queue: read on.",
+		"A connection that was paused for backpressure is not read from in Shutdown: it stays paused, or nobody comes back to it. Its client cannot send the rest, and so never comes to read. What is discarded needs no queue: read on.",
 		"Engine.Shutdown in lessons/engine"},
 	"hard-limit-ignored": {
 		"Send took more than Config.HardLimit allows. It has to return ErrBackpressure then, and keep nothing of that message.",
@@ -359,7 +377,7 @@ var causes = map[string]cause{
 		"Accepting stopped when the descriptors ran out, and did not go on when there were some again.",
 		"accept(2), EMFILE"},
 	"emfile-spins": {
-		"The descriptors ran out, accept fails, and the listener stays readable: every wait returns at once. Stop asking for the listener until a descriptor comes free, or keep one in reserve to accept and refuse with.",
+		"The descriptors ran out, accept fails, and the listener stays readable, or stays noted as to be accepted from: every wait returns at once. Stop asking for the listener until a descriptor comes free or some time has passed, or keep a descriptor in reserve to accept and refuse with.",
 		"accept(2), EMFILE"},
 	"max-connections-ignored": {
 		"More connections are served than Config.MaxConnections allows: accept those beyond it, close them and count them in Stats.Refused.",

@@ -380,6 +380,24 @@ func (l *Lab) WantIdle() {
 		"an idle engine should sleep in Poll and use no CPU, but in %v without traffic Poll returned %d times and the loop used %v of CPU", window, turns, cpu.Round(time.Millisecond))})
 }
 
+// WantSleep checks that the loop's goroutine, which is inside a call of the engine that
+// what names, uses no processor.
+func (l *Lab) WantSleep(what string) {
+	l.t.Helper()
+	const window = 250 * time.Millisecond
+	l.Did("look at the loop's processor time for %v", window)
+	var cpu time.Duration
+	for range 4 { // the best, as in WantIdle
+		used := l.cpu()
+		time.Sleep(window)
+		if cpu = l.cpu() - used; cpu < window/10 {
+			return
+		}
+	}
+	l.Got("%v", cpu.Round(time.Microsecond))
+	l.Fail(Failure{Symptom: Busy, Problem: fmt.Sprintf("%s should sleep, but used %v of CPU in %v", what, cpu.Round(time.Millisecond), window)})
+}
+
 // cpu is the processor time that the engine has used.
 func (l *Lab) cpu() time.Duration {
 	if l.several {

@@ -228,6 +228,10 @@ func TestStep08_RunningOutOfDescriptorsIsSurvived(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, server)
 }
 
+func TestStep08_AcceptingGoesOnByItself(t *testing.T) {
+	conformance.AcceptingGoesOnByItself(t, server)
+}
+
 func TestStep08_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep08_IdleConnectionsAreClosed(t *testing.T) {

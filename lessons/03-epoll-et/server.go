@@ -107,9 +107,9 @@ type conn struct {
 	err    error // for OnClose
 
 	// Guarded by e.mu.
-	back   bool   // the other goroutine is done
-	answer []byte // and this is what it has to send
-	gone   bool   // the descriptor is closed
+	back   time.Time // when the other goroutine was done; zero before
+	answer []byte    // and what it has to send
+	gone   bool      // the descriptor is closed
 }
 
 // New returns an engine that listens as cfg says.
@@ -223,7 +223,7 @@ func (e *Engine) accept() {
 	}
 }
 
-// TODO step 2: refuse what is too many; else make the conn, register it (once and for all), note it
+// TODO step 2: count it in e.port, refuse what is too many (refuse counts it out again); else make the conn, register it (once and for all), note it
 // under its descriptor, and tell the handler.
 func (e *Engine) open(fd int, peer netip.AddrPort) {
 	panic(engine.NotImplemented("03.2", "Engine.open"))
@@ -353,7 +353,8 @@ func (c *conn) end(err error) {
 
 // reap closes the descriptors of ended connections and makes their last callback.
 //
-// TODO step 4: as in lesson 02; and there are descriptors again, for those who wait to be accepted.
+// TODO step 4: as in lesson 02, and out of e.port's count too; and there are descriptors again, for those
+// who wait to be accepted.
 // TODO step 8: before the descriptor is closed, c.gone, under e.mu.
 func (e *Engine) reap() {
 	if len(e.closing) > 0 {
@@ -363,11 +364,18 @@ func (e *Engine) reap() {
 
 // sweep ends connections on which nothing has moved for the idle timeout.
 //
-// TODO step 6: as in lesson 02. (Step 8: not those that are with another goroutine.)
+// TODO step 6: as in lesson 02, with c.quietSince.
 func (e *Engine) sweep() {
 	if e.cfg.IdleTimeout > 0 {
 		panic(engine.NotImplemented("03.6", "Engine.sweep"))
 	}
+}
+
+func (c *conn) quietSince() time.Time {
+	if c.away {
+		return c.backSince()
+	}
+	return c.active
 }
 
 // resize fits the event list to what the last wait returned: a list too short
@@ -403,7 +411,8 @@ func (e *Engine) clearWake() {
 
 // Shutdown implements [engine.Engine].
 //
-// TODO step 7: as in lesson 02.
+// TODO step 7: as in lesson 02; and nobody may be accepted any more, and those who were paused are
+// read from again: what came meanwhile has had its edge.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	panic(engine.NotImplemented("03.7", "Engine.Shutdown"))
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -135,6 +136,10 @@ func TestStep03_DataDuringACallbackIsRead(t *testing.T) {
 
 func TestStep03_MoreToReadIsNotWaitedFor(t *testing.T) {
 	conformance.MoreToReadIsNotWaitedFor(t, server)
+}
+
+func TestStep03_AFullReadIsLookedBehind(t *testing.T) {
+	conformance.AFullReadIsLookedBehind(t, server)
 }
 
 func TestStep03_ABudgetOfOneLosesNothing(t *testing.T) {
@@ -287,6 +292,10 @@ func TestStep06_RunningOutOfDescriptorsIsSurvived(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, server)
 }
 
+func TestStep06_AcceptingGoesOnByItself(t *testing.T) {
+	conformance.AcceptingGoesOnByItself(t, server)
+}
+
 func TestStep06_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep06_IdleConnectionsAreClosed(t *testing.T) {
@@ -353,12 +362,16 @@ func TestStep07_ShutdownKeepsItsDeadline(t *testing.T) {
 	conformance.ShutdownKeepsItsDeadline(t, server)
 }
 
+func TestStep07_ShutdownSleepsWhileItWaits(t *testing.T) {
+	conformance.ShutdownSleepsWhileItWaits(t, server)
+}
+
 func TestStep07_CloseEndsEverything(t *testing.T) { conformance.CloseEndsEverything(t, server) }
 
 // Step 8: a second goroutine
 
 // worker is a service that answers each piece of data with what work makes of it, on
-// another goroutine.
+// another goroutine, and data that begins with a dot by itself.
 type worker struct {
 	t    *testing.T
 	work func(data []byte) []byte
@@ -367,6 +380,10 @@ type worker struct {
 func (worker) OnOpen(engine.Conn) {}
 
 func (w worker) OnData(c engine.Conn, data []byte) {
+	if data[0] == '.' {
+		c.Send(data)
+		return
+	}
 	data = bytes.Clone(data)
 	if err := c.(epollet.Offloader).Offload(func() []byte { return w.work(data) }); err != nil {
 		w.t.Errorf("Offload in OnData: %v", err)
@@ -414,6 +431,97 @@ func TestStep08_AnAnswerComesFromAnotherGoroutine(t *testing.T) {
 		client.SendQuietly([]byte("hello"))
 		client.WantQuietly([]byte("HELLO"))
 	}
+	clients := lab.DialMany(50)
+	lab.Did("twenty times: all of them send a message, and read the answer")
+	for range 20 {
+		for _, c := range clients {
+			c.SendQuietly([]byte("hello"))
+		}
+		for _, c := range clients {
+			c.WantQuietly([]byte("HELLO"))
+		}
+	}
+}
+
+func TestStep08_AfterTheAnswerAllIsAsBefore(t *testing.T) {
+	lab := labtest.Start(t, server, labtest.WithHandler(worker{t, func(data []byte) []byte {
+		if string(data) == "nothing" {
+			return nil
+		}
+		return bytes.ToUpper(data)
+	}}))
+	client := lab.Dial()
+	client.Send([]byte("work"))
+	client.Want([]byte("WORK"))
+	rearmed := labtest.Rule{ID: "rearmed-by-half"}
+	lab.SuspectNext(rearmed)
+	lab.WantIdle()
+	lab.SuspectNext()
+	client.Send([]byte("nothing"))
+	client.WaitDelivered()
+	lab.Turns(3)
+	client.Suspect(labtest.Rule{ID: "oneshot-not-rearmed", When: func(s *labtest.Scene) bool { return !s.Armed("EPOLLIN") }}, rearmed)
+	client.Send([]byte("go on"))
+	client.Want([]byte("GO ON"))
+	lab.Did("its next message and its end of data arrive together, and need no work")
+	lab.Pause()
+	client.Send([]byte("."))
+	client.CloseWrite()
+	client.WaitDelivered()
+	lab.Resume()
+	client.Want([]byte("."))
+	client.WantEOF()
+	client.WantClosed()
+}
+
+func TestStep08_WorkIsNoIdleness(t *testing.T) {
+	g := newGate(t)
+	lab := labtest.Start(t, server, labtest.WithConfig(engine.Config{IdleTimeout: 200 * time.Millisecond}), labtest.WithHandler(worker{t, g.work}))
+	client := lab.Dial()
+	g.waits(lab, client)
+	silent := lab.Dial()
+	silent.WantOpen()
+	silent.WantClosed()
+	lab.Did("look whether %s is still there, whose work is under way", client.Name)
+	if client.IsClosed() {
+		lab.Fail(labtest.Failure{Symptom: labtest.EarlyEOF, Client: client, Suspect: "idle-beside-work",
+			Problem: fmt.Sprintf("%s waits for its answer and should not be closed as idle, but was", client.Name)})
+	}
+	g.letGo()
+	client.Want([]byte("WAIT"))
+}
+
+func TestStep08_WorkThatIsDoneIsNoExcuse(t *testing.T) {
+	lab := labtest.Start(t, server, labtest.WithConfig(engine.Config{IdleTimeout: 200 * time.Millisecond, HighWater: 32 << 20, HardLimit: 64 << 20}),
+		labtest.WithHandler(worker{t, func(data []byte) []byte { return data }}))
+	client := lab.DialSmall()
+	conn := client.WantOpen()
+	lab.Did("16 MiB are sent to it, then its work is done at once; it reads nothing")
+	lab.Do(func(engine.Engine) {
+		conn.Send(labtest.Pattern(1, 16<<20))
+		conn.(epollet.Offloader).Offload(func() []byte { return []byte("done") })
+	})
+	client.Suspect(labtest.Rule{ID: "away-for-ever"})
+	if err := client.WantClosed(); !errors.Is(err, engine.ErrIdleTimeout) {
+		lab.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: client, Problem: fmt.Sprintf("OnClose should get ErrIdleTimeout, but got %v", err)})
+	}
+}
+
+func TestStep08_ThereIsNoWorkForAClosedConnection(t *testing.T) {
+	lab := labtest.Start(t, server, labtest.WithHandler(conformance.Silent))
+	client := lab.Dial()
+	conn := client.WantOpen()
+	lab.Did("Offload after CloseWrite")
+	var err error
+	lab.Do(func(engine.Engine) {
+		conn.CloseWrite()
+		err = conn.(epollet.Offloader).Offload(func() []byte { return []byte("too late") })
+	})
+	if !errors.Is(err, engine.ErrClosed) {
+		lab.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: client, Suspect: "send-after-close",
+			Problem: fmt.Sprintf("Offload should return ErrClosed after CloseWrite, but returned %v", err)})
+	}
+	client.WantEOF()
 }
 
 func TestStep08_WorkDoesNotHoldTheLoopUp(t *testing.T) {
@@ -567,6 +675,8 @@ func TestStep09_LoopsShareTheWork(t *testing.T) { conformance.SeveralLoopsShareT
 func TestStep09_LoopsKeepMaxConnections(t *testing.T) {
 	conformance.SeveralLoopsKeepMaxConnections(t, twoLoops)
 }
+
+func TestStep09_StatsFromAnywhere(t *testing.T) { conformance.StatsFromAnywhere(t, twoLoops) }
 
 func TestStep09_WakeMakesPollReturn(t *testing.T) {
 	conformance.WakeMakesPollReturn(t, twoLoops, labtest.SeveralLoops())

@@ -154,7 +154,8 @@ func (l *Loops) Poll(timeout time.Duration) error {
 func (l *Loops) ConnectionCount() int { return int(l.port.connections.Load()) }
 
 // Stats implements [engine.Engine]: the sum over all loops, of LongestTurn the
-// longest. Any goroutine but a loop's own may call it.
+// longest. Any goroutine but a loop's own may call it; while Shutdown runs, it waits for
+// the end of that.
 func (l *Loops) Stats() engine.Stats {
 	each := make([]engine.Stats, len(l.loops))
 	l.all(func(i int, e *Engine) { each[i] = e.Stats() })

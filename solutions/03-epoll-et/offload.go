@@ -4,6 +4,7 @@ package epollet
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,12 +17,15 @@ import (
 type Offloader interface {
 	engine.Conn
 
-	// Offload runs work on a goroutine of its own and then sends what it returns.
-	// Until that is sent nothing is read from the connection, so that its answers
-	// stay in order; the other connections do not notice. work must not touch the
-	// connection, nor anything else that belongs to the loop. If the connection
-	// ends before work does, the answer is dropped. The engine does not wait for
-	// work when it is closed; Shutdown does, within its deadline.
+	// Offload runs work on a goroutine of its own and then sends what it returns,
+	// which may be nothing. Until then the connection rests: nothing is read from
+	// it, so that its answers stay in order, nothing of its queue is written, and
+	// its end or its reset is not noticed. Other connections go on. work must not
+	// touch the connection, nor anything else that belongs to the loop. If the
+	// handler closes the connection before work is done, the answer is dropped; an
+	// answer past Config.HardLimit ends the connection with
+	// [engine.ErrBackpressure]. The engine does not wait for work when it is closed;
+	// Shutdown does, within its deadline.
 	//
 	// Offload returns [engine.ErrClosed] after Close and CloseWrite, and
 	// [ErrOffloaded] while earlier work is under way. It belongs to the loop.
@@ -60,10 +64,11 @@ func (c *conn) handBack(answer []byte) {
 	if c.gone {
 		return // its descriptor may by now be another connection's
 	}
-	c.back, c.answer = true, answer
+	c.back, c.answer = time.Now(), answer
 	// The loop may be in epoll_wait: epoll_ctl is made for that. It looks at the socket
-	// anew, so what happened meanwhile makes an edge, and so does the socket being
-	// writable: the loop needs no other wake.
+	// anew, so what happened meanwhile makes an edge, and so does room to write. Without
+	// room the answer could not be sent anyway, and there is an edge when there is some.
+	// (Not e.ctl, which counts: the counters are the loop's.)
 	_ = unix.EpollCtl(e.epfd, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: edges, Fd: int32(c.fd), Pad: c.generation()})
 }
 
@@ -71,8 +76,8 @@ func (c *conn) handBack(answer []byte) {
 func (c *conn) takeBack() bool {
 	e := c.e
 	e.mu.Lock()
-	back, answer := c.back, c.answer
-	c.back, c.answer = false, nil
+	back, answer := !c.back.IsZero(), c.answer
+	c.back, c.answer = time.Time{}, nil
 	e.mu.Unlock()
 	if !back || c.closed {
 		return false
@@ -87,4 +92,14 @@ func (c *conn) takeBack() bool {
 		c.sendFIN()
 	}
 	return true
+}
+
+// backSince is when the work of a connection that is away was done; now, if it is not.
+func (c *conn) backSince() time.Time {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	if c.back.IsZero() {
+		return c.e.now
+	}
+	return c.back
 }

@@ -102,9 +102,9 @@ type conn struct {
 	err    error // for OnClose
 
 	// Guarded by e.mu.
-	back   bool   // the other goroutine is done
-	answer []byte // and this is what it has to send
-	gone   bool   // the descriptor is closed
+	back   time.Time // when the other goroutine was done; zero before
+	answer []byte    // and what it has to send
+	gone   bool      // the descriptor is closed
 }
 
 // New returns an engine that listens as cfg says.
@@ -533,10 +533,17 @@ func (e *Engine) sweep() {
 	}
 	e.sweepAt = e.now.Add(e.cfg.IdleTimeout / 4)
 	for _, c := range e.conns {
-		if c != nil && !c.away && e.now.Sub(c.active) > e.cfg.IdleTimeout {
+		if c != nil && e.now.Sub(c.quietSince()) > e.cfg.IdleTimeout {
 			c.end(engine.ErrIdleTimeout)
 		}
 	}
+}
+
+func (c *conn) quietSince() time.Time {
+	if c.away {
+		return c.backSince()
+	}
+	return c.active
 }
 
 // resize fits the event list to what the last wait returned: a list too short
