@@ -22,7 +22,10 @@ func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 		again = c.Close()
 		send = c.Send([]byte("too late"))
 	}}))
+	l.Did("in OnData the handler calls Close, twice, and then Send")
 	c := l.Dial()
+	c.Suspect(labtest.Rule{ID: "close-does-nothing", For: []labtest.Symptom{labtest.NoOnClose, labtest.NoEOF}, When: stillOpen},
+		labtest.Rule{ID: "close-without-onclose", For: []labtest.Symptom{labtest.NoOnClose}, When: func(s *labtest.Scene) bool { return !s.HasFD }})
 	c.Send([]byte("close me"))
 	if err := c.WantClosed(); err != nil {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Suspect: "end-reported-as-error",
@@ -49,6 +52,11 @@ func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	l.WantDescriptorsBack()
 }
 
+// stillOpen: the loop goes on, and the client's connection is as it was.
+func stillOpen(s *labtest.Scene) bool {
+	return s.Answers && s.HasFD && s.Known && !s.Gone && s.Sock.State == "ESTABLISHED" && s.Sock.Unread == 0
+}
+
 // AnEventAfterCloseIsDropped: two connections are ready in one batch and the handler
 // of the first closes the second: it gets no OnData any more.
 func AnEventAfterCloseIsDropped(t *testing.T, newEngine Engine) {
@@ -65,6 +73,7 @@ func AnEventAfterCloseIsDropped(t *testing.T, newEngine Engine) {
 			}
 		},
 	}))
+	l.Did("in OnData the handler closes every other connection")
 	clients := l.DialMany(4)
 	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "4 clients should be accepted, but are not"},
 		func(e engine.Engine) bool { return e.ConnectionCount() == 4 })
@@ -98,6 +107,7 @@ func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
 		}
 		c.Send(data)
 	}}))
+	l.Did("in OnData the handler closes the second client's connection")
 	for range 8 {
 		killer, doomed := l.Dial(), l.Dial()
 		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
@@ -144,9 +154,11 @@ func CloseWriteSendsWhatIsQueued(t *testing.T, newEngine Engine) {
 		},
 		data: func(_ engine.Conn, data []byte) { heard += len(data) },
 	}))
+	l.Did("in OnOpen the handler sends 8 MiB, calls CloseWrite, twice, and then Send once more, with \"too late\"")
 	c := l.DialSmall()
 	c.WantOpen()
-	c.Suspect(labtest.Rule{ID: "closewrite-drops-queue", For: []labtest.Symptom{labtest.EarlyEOF, labtest.EarlyReset}})
+	c.Suspect(labtest.Rule{ID: "closewrite-drops-queue", For: []labtest.Symptom{labtest.EarlyEOF, labtest.EarlyReset}},
+		labtest.Rule{ID: "send-after-close", For: []labtest.Symptom{labtest.WrongBytes}, When: func(s *labtest.Scene) bool { return string(s.Got) == "t" }})
 	c.Want(answer)
 	c.WantEOF()
 	l.Pause()
@@ -174,6 +186,7 @@ func EveryCallbackMaySend(t *testing.T, newEngine Engine) {
 		data:  func(c engine.Conn, data []byte) { c.Send([]byte(c.State().(string) + " ")); c.Send(data) },
 		close: func(c engine.Conn, _ error) { inClose = c.Send([]byte("bye")); c.Close(); c.CloseWrite() },
 	}))
+	l.Did("the handler sends \"hello \" in OnOpen, \"greeted \" and the data in OnData, and tries to send in OnClose")
 	c := l.Dial()
 	c.Want([]byte("hello "))
 	c.Send([]byte("world"))
@@ -201,7 +214,8 @@ func CloseBetweenTurnsIsHeard(t *testing.T, newEngine Engine) {
 	l.Did("Close, between two turns; then Poll(1m)")
 	l.Do(func(engine.Engine) { conn.Close() })
 	if took := l.TurnWithin(time.Minute); took > labtest.Patience {
-		l.Fail(labtest.Failure{Symptom: labtest.NoOnClose, Client: c, Problem: "Poll should not wait while a closed connection has not had its OnClose, but did"})
+		l.Got("Poll waits, and has not come back for %v", labtest.Patience)
+		l.Fail(labtest.Failure{Symptom: labtest.NoOnClose, Client: c, Suspect: "close-between-turns", Problem: "Poll should not wait while a closed connection has not had its OnClose, but did"})
 	}
 	c.WantClosed()
 }

@@ -20,7 +20,7 @@ func RunsOutOfDescriptorsAndRecovers(t *testing.T, newEngine Engine) {
 	release := l.Starve(8)
 	l.Resume()
 	first.Echo([]byte("served"))
-	l.SuspectNext(labtest.Rule{ID: "emfile-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.SuspectNext(labtest.Rule{ID: "emfile-spins", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Listener.AcceptQueue > 0 }})
 	l.WantIdle()
 	first.Echo([]byte("still served"))
 

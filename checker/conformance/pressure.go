@@ -47,6 +47,7 @@ func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	answer := labtest.Pattern(4, 16<<20)
 	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 10, HardLimit: 64 << 20}),
 		labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))
+	l.Did("in OnOpen the handler sends 16 MiB")
 	c := l.DialSmall()
 	c.WantOpen()
 	c.CloseWrite()
@@ -140,6 +141,7 @@ func AFloodDoesNotStarveOthers(t *testing.T, newEngine Engine) {
 	const budget = 16 << 10
 	var k collector
 	l := start(t, newEngine, labtest.Paused(), labtest.WithConfig(engine.Config{ReadBudget: budget}), labtest.WithHandler(k.service()))
+	l.Did("the handler sends nothing")
 	flood, quiet := l.Dial(), l.Dial()
 	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
 		func(e engine.Engine) bool { return e.ConnectionCount() == 2 })

@@ -42,7 +42,7 @@ func SaysWhyItCannotListen(t *testing.T, newEngine Engine) {
 	}
 	now, err := probe.FDs(os.Getpid())
 	if left := probe.Leaked(before, now); err == nil && len(left) > 0 {
-		l.Fail(labtest.Failure{Symptom: labtest.DescriptorsLeak, Leaked: left,
+		l.Fail(labtest.Failure{Symptom: labtest.DescriptorsLeak, Leaked: left, Suspect: "failed-new-leaks",
 			Problem: fmt.Sprintf("a New that fails should leave nothing open, but left %d descriptors", len(left))})
 	}
 }
@@ -63,13 +63,14 @@ func EveryDescriptorIsSafe(t *testing.T, newEngine Engine) {
 			continue
 		}
 		bad := func(cause, problem string) {
+			l.Got("%v: non-blocking %v, close-on-exec %v, SO_REUSEADDR %v", fd, sock.NonBlocking, sock.CloseOnExec, sock.ReuseAddr)
 			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: cause, Problem: problem + " (" + fd.String() + ")"})
 		}
 		switch {
 		case !sock.CloseOnExec:
 			bad("no-close-on-exec", "every descriptor should be close-on-exec, but one is not")
 		case fd.Kind == "listener" && !sock.NonBlocking:
-			bad("blocking-socket", "the listener should be non-blocking, but is not")
+			bad("blocking-listener", "the listener should be non-blocking, but is not")
 		case fd.Kind == "listener" && !sock.ReuseAddr:
 			bad("no-reuseaddr", "the listener should have SO_REUSEADDR, but has not")
 		}
@@ -123,7 +124,15 @@ func PollKeepsToItsTimeout(t *testing.T, newEngine Engine) {
 		}
 		if short > tries/2 {
 			l.Got("%d returned early, the last after %v", short, took)
-			l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: "timeout-rounded-down",
+			const long = 30 * time.Millisecond
+			l.Did("Poll(%v), to see whether a long one waits", long)
+			took = l.Turn(long)
+			l.Got("it returned after %v", took)
+			cause := "timeout-rounded-down"
+			if took < long/2 {
+				cause = "wait-ignores-timeout"
+			}
+			l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: cause,
 				Problem: fmt.Sprintf("Poll(%v) should wait for %v when nothing happens, but %d of %d returned earlier", d, d, short, tries)})
 		}
 	}
@@ -149,12 +158,15 @@ func PollKeepsToItsTimeout(t *testing.T, newEngine Engine) {
 // AClosedEngineDoesNotPoll: after Close, Poll returns ErrClosed at once.
 func AClosedEngineDoesNotPoll(t *testing.T, newEngine Engine) {
 	l := start(t, newEngine, labtest.Paused())
-	l.Did("Close, then Poll(1m)")
+	l.Did("Close")
+	l.Call("Close", func(e engine.Engine) { e.Close() })
+	l.Did("Poll(1m)")
+	l.SuspectNext(labtest.Rule{ID: "poll-after-close"})
 	var err error
-	l.Do(func(e engine.Engine) { e.Close(); err = e.Poll(time.Minute) })
+	l.Call("Poll, after Close,", func(e engine.Engine) { err = e.Poll(time.Minute) })
 	if !errors.Is(err, engine.ErrClosed) {
 		l.Got("%v", err)
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Poll should return ErrClosed after Close, but returned %v", err)})
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "poll-after-close", Problem: fmt.Sprintf("Poll should return ErrClosed after Close, but returned %v", err)})
 	}
 }
 

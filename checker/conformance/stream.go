@@ -47,6 +47,7 @@ func AcceptedSocketsAreSafe(t *testing.T, newEngine Engine) {
 		l.Unavailable("the server's socket cannot be looked at on this system: %v", err)
 	}
 	bad := func(cause, problem string) {
+		l.Got("fd %d: non-blocking %v, close-on-exec %v, TCP_NODELAY %v", fd.Num, sock.NonBlocking, sock.CloseOnExec, sock.NoDelay)
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: c, Suspect: cause, Problem: problem})
 	}
 	switch {
@@ -182,6 +183,7 @@ func AnEmptyReadIsNoError(t *testing.T, newEngine Engine) {
 			}
 		}
 	}}))
+	l.Did("in OnData the handler takes away what has arrived for the other client")
 	clients = l.DialMany(2)
 	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
 		func(e engine.Engine) bool { return e.ConnectionCount() == 2 })

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"iolab/checker/probe"
 	"iolab/checker/report"
 	"iolab/lessons/engine"
 )
@@ -37,6 +38,9 @@ func (s *Scene) cause() *report.Cause {
 			}
 		}
 	}
+	if s.Symptom == Panics {
+		return s.panicCause()
+	}
 	return nil
 }
 
@@ -45,24 +49,54 @@ func causeByID(id string) *report.Cause {
 	if !ok {
 		panic(fmt.Sprintf("labtest: no cause %q in the table", id))
 	}
-	return &report.Cause{ID: id, Text: c.text, Read: c.read}
+	return &report.Cause{ID: id, Text: c.text, Read: here.place(c.read)}
 }
 
 // belongs is where in the stream the wrong bytes should have come, or did come: an
-// offset near the wrong one if there are several, -1 if they are none of its bytes.
-func (s *Scene) belongs() int64 {
+// offset near the wrong one if there are several, negative for those that the client
+// had read before. ok is false if they are none of its bytes.
+func (s *Scene) belongs() (offset int64, ok bool) {
 	const sample = 16 // no two places of a Pattern are that long alike
 	wrong := s.Got[min(int(s.Offset), len(s.Got)):]
-	if len(wrong) < sample {
-		return -1
+	if len(wrong) < sample || s.Client == nil {
+		return 0, false
 	}
-	return int64(bytes.Index(s.Want, wrong[:sample]))
+	stream := slices.Concat(s.Client.seen, s.Want)
+	at := bytes.Index(stream, wrong[:sample])
+	return int64(at - len(s.Client.seen)), at >= 0
+}
+
+// again tells whether the wrong bytes had come before.
+func (s *Scene) again() bool {
+	at, ok := s.belongs()
+	return ok && at < s.Offset
+}
+
+// halfOpen: the client's connection had its OnOpen and not its OnClose.
+func (s *Scene) halfOpen() bool { return s.Known && !s.Gone }
+
+// unbound tells whether fd is a TCP socket that never got to bind.
+func unbound(fd probe.FD) bool {
+	return fd.Kind == "tcp" && fd.State == "CLOSE" && !fd.Remote.IsValid() && fd.Local.Port() == 0
 }
 
 // rules are the mistakes that can be told from the evidence alone, whichever test
 // met them.
 var rules = []Rule{
+	// What the engine says of its connections.
+	{"wrong-remote-addr", []Symptom{CountLow, NoOnClose, NoData, SendStalls}, func(s *Scene) bool {
+		return s.Client != nil && !s.Known && len(s.Strangers) > 0
+	}},
+	{"connections-not-counted", []Symptom{CountLow}, func(s *Scene) bool { return s.Answers && s.Open > s.Count }},
+	{"refused-not-closed", []Symptom{NoEOF, NoOnClose}, func(s *Scene) bool {
+		return s.Answers && s.Stats.Refused > 0 && s.HasFD && !s.Known
+	}},
+	{"connection-error-ignored", []Symptom{NoOnClose, NoData}, func(s *Scene) bool { return s.WasReset && s.halfOpen() && s.Answers }},
+
 	// The loop is stuck or dead.
+	{"blocking-listener", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.In("Accept", "Accept4", "accept") && s.Listening && !s.Listener.NonBlocking && !s.Answers && s.CPU < 0.5
+	}},
 	{"blocking-socket", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.In("Read", "Write", "Accept", "Accept4", "accept", "transfer", "read", "write") && !s.Answers && s.CPU < 0.5
 	}},
@@ -76,6 +110,9 @@ var rules = []Rule{
 	{"closed-fd-in-set", []Symptom{PollFails}, func(s *Scene) bool {
 		return errors.Is(s.Err, syscall.EBADF)
 	}},
+	{"closed-fd-in-set", []Symptom{EarlyEOF, EarlyReset, NoEOF, NoData, WrongCloseError}, func(s *Scene) bool {
+		return errors.Is(s.ShutdownErr, syscall.EBADF) || errors.Is(s.CloseErr, syscall.EBADF)
+	}},
 	{"out-of-descriptors-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool {
 		return errors.Is(s.Err, syscall.EMFILE) || errors.Is(s.Err, syscall.ENFILE)
 	}},
@@ -86,11 +123,17 @@ var rules = []Rule{
 	}},
 
 	// The wrong bytes come: where in the stream do they belong?
-	{"bytes-overtake", []Symptom{WrongBytes}, func(s *Scene) bool { return s.belongs() > s.Offset }},
-	{"bytes-sent-twice", []Symptom{WrongBytes}, func(s *Scene) bool { at := s.belongs(); return at >= 0 && at < s.Offset }},
-	{"buffer-used-again", []Symptom{WrongBytes}, func(s *Scene) bool { return len(s.Want) > 0 && s.belongs() < 0 }},
+	{"bytes-overtake", []Symptom{WrongBytes}, func(s *Scene) bool { at, ok := s.belongs(); return ok && at > s.Offset }},
+	{"bytes-queued-though-taken", []Symptom{WrongBytes}, func(s *Scene) bool {
+		return s.again() && s.Client.sent.Load() < smallest // the kernel took every write whole
+	}},
+	{"bytes-sent-twice", []Symptom{WrongBytes}, (*Scene).again},
+	{"buffer-used-again", []Symptom{WrongBytes}, func(s *Scene) bool { _, ok := s.belongs(); return len(s.Want) > 0 && !ok }},
 
 	// Bytes do not come.
+	{"shutdown-sends-no-fin", []Symptom{NoEOF}, func(s *Scene) bool {
+		return s.In(").Shutdown") && s.halfOpen() && s.Sock.State == "ESTABLISHED" && s.Client.received.Load() == 0
+	}},
 	{"fin-not-sent", []Symptom{NoEOF}, func(s *Scene) bool {
 		return s.Known && !s.Gone && s.Queued == 0 && s.Sock.State == "ESTABLISHED"
 	}},
@@ -146,13 +189,9 @@ var rules = []Rule{
 	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && !s.Gone
 	}},
+	{"failed-new-leaks", []Symptom{DescriptorsLeak}, func(s *Scene) bool { return slices.ContainsFunc(s.Leaked, unbound) }},
 	{"descriptor-not-closed", []Symptom{DescriptorsLeak}, func(s *Scene) bool {
-		for _, fd := range s.Leaked {
-			if fd.Kind == "tcp" {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(s.Leaked, func(fd probe.FD) bool { return fd.Kind == "tcp" })
 	}},
 	{"engine-descriptor-not-closed", []Symptom{DescriptorsLeak}, nil},
 	{"count-never-lowered", []Symptom{CountHigh}, func(s *Scene) bool { return s.Stats.Connections != s.Count || s.Client == nil }},
@@ -169,6 +208,14 @@ var rules = []Rule{
 	{"emfile-spins", []Symptom{Busy}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
 	}},
+	{"wake-not-read", []Symptom{Busy}, func(s *Scene) bool { return len(s.Ready) > 0 }},
+	{"read-interest-left-armed", []Symptom{Busy}, func(s *Scene) bool {
+		return s.HasFD && s.halfOpen() && (s.Sock.Unread > 0 || s.Sock.State == "CLOSE_WAIT") &&
+			(!s.HasEpoll || s.Armed("EPOLLIN") || s.Armed("EPOLLRDHUP"))
+	}},
+	{"wait-ignores-timeout", []Symptom{Busy}, func(s *Scene) bool {
+		return s.Answers && s.Open == 0 && s.Moved.Wakeups == 0 // nothing can have been ready
+	}},
 	{"write-interest-left-armed", []Symptom{Busy}, func(s *Scene) bool {
 		if !s.HasEpoll {
 			return s.Stats.Calls[engine.CallSelect] > 0
@@ -181,15 +228,66 @@ var rules = []Rule{
 		return false
 	}},
 	{"wakeup-not-cleared", []Symptom{Busy}, nil},
+
+	// The connection ended in time, with another error than the contract names.
+	{"wrong-close-error", []Symptom{WrongCloseError}, nil},
 }
 
-type cause struct{ text, read string }
+// smallest is what the kernel's send buffer takes at once on any system.
+const smallest = 4 << 10
+
+type cause struct {
+	text string
+	read string // alternatives, see location.place
+}
 
 // causes are the mistakes that reports name. Mutants refer to them by ID.
 var causes = map[string]cause{
 	"blocking-socket": {
-		"The loop is blocked in a read, write or accept: the descriptor is in blocking mode. One quiet client then holds up all. Every descriptor has to be non-blocking; accept4 with SOCK_NONBLOCK makes it so in the same call.",
-		"accept4(2), O_NONBLOCK in open(2)"},
+		"A connection's descriptor is in blocking mode: a read or write on it can hold the loop up, and one quiet client then stops all. Every descriptor has to be non-blocking; accept4 with SOCK_NONBLOCK makes it so in the same call.",
+		"accept4(2), SOCK_NONBLOCK"},
+	"blocking-listener": {
+		"The listener is in blocking mode. A client that leaves before it is accepted takes its readiness with it, and accept then waits for the next one, with the whole loop. Make it non-blocking when it is made.",
+		"01: SetNonblock in lessons/01-select/sys/sys_unix.go | socket(2), SOCK_NONBLOCK"},
+	"failed-new-leaks": {
+		"A New that failed left a descriptor open. Keep each in the engine the moment it is open (the socket in e.listener before bind, not after listen), so that the Close which follows an error finds it.",
+		"Step \"The listener\" | Step \"The interest list\" | Step \"Edges\" | Engine.Close in lessons/engine"},
+	"poll-after-close": {
+		"Poll was called after Close, and asked the kernel about descriptors that are closed (their numbers may be somebody else's by now). It has to look first whether the engine is closed, and return ErrClosed.",
+		"Engine.Poll in lessons/engine"},
+	"wrong-remote-addr": {
+		"A connection was opened whose RemoteAddr is not its client's address: give the address that accept returned to the connection's identity.",
+		"NewIdentity in lessons/engine/identity.go; accept(2)"},
+	"connections-not-counted": {
+		"OnOpen was called for a connection, and ConnectionCount does not count it: raise the count before OnOpen, and lower it with OnClose.",
+		"Engine.ConnectionCount in lessons/engine"},
+	"refused-not-closed": {
+		"The connection was counted as refused, and its descriptor is still open: the client waits for ever, and the descriptors run out. Close it.",
+		"Config.MaxConnections in lessons/engine"},
+	"connection-error-ignored": {
+		"The client has reset its connection, and nothing ends it here: the error that read or write gives for it (ECONNRESET, EPIPE) is ignored, and the call made again each turn. Every error but EAGAIN and EINTR ends the connection and goes to OnClose.",
+		"write(2), ERRORS; Handler.OnClose in lessons/engine"},
+	"close-does-nothing": {
+		"The handler called Close, and the connection is still open. Close has to note it, so that at the end of the turn the descriptor is closed and OnClose called.",
+		"Conn.Close in lessons/engine"},
+	"close-between-turns": {
+		"A connection was closed between two turns, and its OnClose waits until something else happens: while a closed connection has not had its OnClose, Poll must not wait.",
+		"\"A connection's life\" in lessons/engine"},
+	"wrong-close-error": {
+		"The connection ended at the right time, and its OnClose got another error than the contract names: ErrIdleTimeout when it was idle, ErrShutdown when Shutdown's time was over, ErrClosed from the engine's Close, nil from the connection's own.",
+		"ErrClosed in lessons/engine"},
+	"bytes-queued-though-taken": {
+		"Bytes came again that had come before, though the kernel took every write whole: Send queues what it has just written. Only what the kernel did not take goes into the queue (p = p[n:]).",
+		"write(2), RETURN VALUE"},
+	"shutdown-sends-no-fin": {
+		"Shutdown waits for the clients to close, and has not told this one: end every connection's output (CloseWrite), also where nothing is queued.",
+		"Engine.Shutdown in lessons/engine"},
+	"wake-not-read": {
+		"The wake descriptor has something to be read, and nobody reads it: every wait returns at once. Read it when it is reported.",
+		"Step \"Wake and shutdown\" | Engine.Wake in lessons/engine"},
+	"read-interest-left-armed": {
+		"A connection has something to be read, is not read from, and is still asked about: every wait returns at once. While it is paused, take it out of what you ask for.",
+		"Step \"Backpressure\" | Conn.Send in lessons/engine"},
 	"loop-inside-poll": {
 		"The loop spins inside a single Poll: a for loop in there has no end. Poll makes one turn, and returns.",
 		"Engine.Poll in lessons/engine"},
@@ -216,30 +314,30 @@ var causes = map[string]cause{
 		"select(2), FD_SETSIZE"},
 	"fd-set-consumed": {
 		"select leaves only the ready descriptors in the sets it is given. What it was given is gone after the first turn: hand it a copy each time.",
-		"select(2): \"sets are modified in place\""},
+		"select(2), \"modified in place\""},
 	"nfds-off-by-one": {
 		"The highest descriptor is never reported: nfds is the highest descriptor plus one, not the highest.",
 		"select(2), nfds"},
 	"timeout-rounded-down": {
 		"The timeout is rounded down to what the wait call can express, at the end to 0: the wait does not wait, and the loop turns busy. Round up.",
-		"epoll_wait(2), timeout"},
+		"01: select(2), timeout | 02,03: epoll_wait(2), timeout | Engine.Poll in lessons/engine"},
 	"write-interest-never-armed": {
 		"The engine has bytes queued, the socket has room, and nobody asks the kernel for writability: after a short write, ask for it (EPOLLOUT, the write set) and send the rest when it comes.",
-		"Step \"Writing\""},
+		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"queue-not-flushed": {
 		"The engine has bytes queued and the socket has room, but the queue is not sent when the kernel reports the socket writable.",
-		"Step \"Writing\""},
+		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"write-interest-left-armed": {
 		"A socket that has room is writable all the time: write interest that stays on with nothing queued makes every wait return at once. Ask for writability only while something is queued.",
-		"Step \"Writing\""},
+		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"short-write-dropped": {
 		"write took only a part (a short write) or nothing (EAGAIN), and the rest was dropped: less went out than came in, and nothing is queued. Queue what the kernel did not take.",
 		"write(2), RETURN VALUE"},
 	"bytes-overtake": {
 		"Later bytes came before earlier ones: something was written while older bytes were still queued. What is queued goes first; new bytes go behind it.",
-		"Step \"Writing\""},
+		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"bytes-sent-twice": {
-		"Bytes came that had come before: the queue was not shortened by what the kernel took.",
+		"Bytes came that had come before: what the kernel took was not taken off. In Send queue what is left, p[n:]; when the queue is sent, discard n.",
 		"write(2), RETURN VALUE"},
 	"buffer-used-again": {
 		"Bytes came that nobody sent here: most likely a buffer was used again while it was still queued. What Send is given is its caller's again when Send returns, so what is queued has to be a copy.",
@@ -248,7 +346,7 @@ var causes = map[string]cause{
 		"OnData got more than was read: hand on the part of the buffer that the read filled, buf[:n].",
 		"read(2), RETURN VALUE"},
 	"fin-not-sent": {
-		"Everything is sent, and the end of data was never sent after it: CloseWrite with a queue that is not empty leaves the FIN to the write that empties it.",
+		"Everything is sent, and the end of data was never sent after it: CloseWrite with a queue that is not empty leaves the FIN to the write that empties it, one with an empty queue sends it at once.",
 		"Conn.CloseWrite in lessons/engine"},
 	"eagain-taken-for-error": {
 		"A connection was closed because a read or write found nothing to do (EAGAIN). Readiness is a hint: the bytes may be gone when you come for them. Note it and go on.",
@@ -330,31 +428,31 @@ var causes = map[string]cause{
 		"epoll_ctl(2), EPOLLET"},
 	"epoll_ctl-per-stall": {
 		"epoll_ctl is called whenever the send queue fills or drains. Edge-triggered, EPOLLOUT can stay in the interest list for good: it is reported when there is room again, once.",
-		"Step \"Writing without epoll_ctl\""},
+		"Step \"Writing without epoll_ctl\" | epoll(7)"},
 	"work-on-the-loop": {
 		"Offload's work runs on the loop: while it waits, nobody else is served. Run it on a goroutine of its own.",
-		"Offloader in the lesson"},
+		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
 	"oneshot-not-rearmed": {
 		"The connection was taken out of sight with EPOLLONESHOT and never armed again: EPOLL_CTL_MOD with its full interest when the work is done.",
 		"epoll_ctl(2), EPOLLONESHOT"},
 	"read-while-away": {
 		"OnData was called for a connection whose earlier request is still being worked on: answers get out of order, and two goroutines meet in one connection.",
-		"Offloader in the lesson"},
+		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
 	"away-wakes-the-loop": {
 		"A connection that is with another goroutine goes on waking the loop with each packet. Take it out of sight (EPOLLONESHOT) until it comes back.",
 		"epoll_ctl(2), EPOLLONESHOT"},
 	"answer-to-a-stranger": {
 		"A connection was closed while its work was under way, its descriptor became another connection's, and the end of the work changed that one's registration. Check, under a lock, that the connection is still there.",
-		"Step \"A second goroutine\""},
+		"Step \"A second goroutine\" | epoll(7)"},
 	"answer-lost-in-shutdown": {
 		"Shutdown ended a connection whose work was under way, and its answer was lost: wait for it, within the deadline.",
-		"Offloader in the lesson"},
+		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
 	"one-loop-does-all": {
 		"All connections are on one loop. Each loop needs a listener of its own on the shared port (SO_REUSEPORT), in its own epoll instance, and a goroutine that polls it.",
 		"socket(7), SO_REUSEPORT"},
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
-		"Loops.Stats in the lesson"},
+		"03: Stats in lessons/03-epoll-et/loops.go | Engine.Stats in lessons/engine"},
 	"max-connections-per-loop": {
 		"Each loop counts for itself, so there are several times as many connections as Config.MaxConnections allows. Count them together.",
 		"Config.MaxConnections in lessons/engine"},
@@ -363,10 +461,10 @@ var causes = map[string]cause{
 		"runtime.LockOSThread"},
 	"connection-changes-loops": {
 		"A connection was served by two goroutines. One loop accepts it, and that loop alone reads, writes and closes it.",
-		"Step \"Several loops\""},
+		"Step \"Several loops\" | epoll(7)"},
 	"input-not-read": {
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
-		"Step \"Reading, and the end\""},
+		"Step \"Reading\" | read(2)"},
 	"listener-not-watched": {
 		"Clients wait in the accept queue, and the listener is not in the interest list (any more).",
 		"accept(2), epoll_ctl(2)"},
@@ -399,10 +497,10 @@ var causes = map[string]cause{
 		"Handler.OnClose in lessons/engine"},
 	"eof-taken-as-close": {
 		"The client ended its output, and the server closed the whole connection at once. The end of input is not the end of output: send what is queued first, then close.",
-		"shutdown(2), \"half-close\" in the lesson"},
+		"shutdown(2); \"A connection's life\" in lessons/engine"},
 	"close-before-read": {
 		"The end of the connection was reported together with data (EPOLLIN with EPOLLRDHUP or EPOLLHUP), and the connection was closed before the data was read. Read first.",
-		"epoll_ctl(2), EPOLLHUP"},
+		"02,03: epoll_ctl(2), EPOLLHUP | Step \"Reading\" | read(2)"},
 	"reset-not-reported": {
 		"The connection was reset and OnClose did not get the error (ECONNRESET). A service cannot tell a lost client from one that said goodbye.",
 		"Handler.OnClose in lessons/engine"},
@@ -414,13 +512,13 @@ var causes = map[string]cause{
 		"\"A connection's life\" in lessons/engine"},
 	"stale-event": {
 		"A connection was closed within a batch of events, its descriptor was given to a new one, and an event of the old one hit the new. Put a generation beside the descriptor in the event's data, or close descriptors only after the batch.",
-		"epoll(7), \"Possible pitfalls\""},
+		"02,03: epoll(7), \"Possible pitfalls\" | Step \"Closing\" | close(2)"},
 	"registration-outlives-close": {
 		"A descriptor was closed, but a duplicate of it is open elsewhere, so its registration lives on and reports for ever. EPOLL_CTL_DEL before close.",
 		"epoll(7), question 6"},
 	"epoll_ctl-per-message": {
 		"epoll_ctl is called for messages that change nothing in the interest list. Remember what is armed, and call it only when that changes.",
-		"Step \"Writing\""},
+		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"event-list-too-short": {
 		"Many connections are ready, and each epoll_wait reports a few of them: the event list is too short. Let it grow when it was full.",
 		"epoll_wait(2), maxevents"},
@@ -450,7 +548,7 @@ var causes = map[string]cause{
 		"Conn.CloseWrite in lessons/engine"},
 	"wakeup-not-cleared": {
 		"The wait returns at once again and again: something stays ready that nobody takes care of (the wake descriptor not read, a listener not accepted from, a connection at its end not closed).",
-		"epoll(7), level-triggered; select(2)"},
+		"01: select(2) | 02,03: epoll(7), \"level-triggered\" | Engine.Poll in lessons/engine"},
 	"wake-lost": {
 		"A Wake was lost. Either nothing makes the wait return (is the wake descriptor in the list?), or the flag that makes many wakes one is not reset when the loop has seen the wake, or is reset before the descriptor is read.",
 		"Engine.Wake in lessons/engine"},

@@ -29,6 +29,8 @@ type Client struct {
 	sending  sync.WaitGroup
 	sendErr  error
 	ended    atomic.Bool // it has ended its output
+	wasReset atomic.Bool // it has reset its connection
+	seen     []byte      // the last bytes that it has read and wanted
 	suspects []Rule
 	echo     chan echoed // see EchoInBackground
 	serverFD int         // where the server's end was last seen
@@ -277,6 +279,8 @@ func (c *Client) want(want []byte) {
 			Problem: fmt.Sprintf("%s should read back what it sent, but byte %d is the first that differs", c.Name, i)})
 	}
 	if err == nil {
+		c.seen = append(c.seen, want[max(0, len(want)-lookBack):]...)
+		c.seen = c.seen[max(0, len(c.seen)-lookBack):]
 		return
 	}
 	c.l.healthy()
@@ -285,6 +289,9 @@ func (c *Client) want(want []byte) {
 	c.l.Fail(Failure{Symptom: symptomOf(err, NoData), Client: c, Err: err, Offset: int64(n),
 		Problem: fmt.Sprintf("%s should read %s, but got %s and then %s", c.Name, count(len(want)), count(n), plain(err))})
 }
+
+// lookBack is how many bytes of the past are kept, to know them when they come again.
+const lookBack = 64 << 10
 
 // read fills p; its deadline moves on as long as bytes do.
 func (c *Client) read(p []byte) (n int, err error) {
@@ -346,6 +353,7 @@ func (l *Lab) CloseAll(clients []*Client) {
 // Reset closes the client's socket with a reset (SO_LINGER 0, RST).
 func (c *Client) Reset() {
 	c.l.Did("%s resets the connection (SO_LINGER 0, RST)", c.Name)
+	c.wasReset.Store(true)
 	c.reset()
 }
 
@@ -369,7 +377,7 @@ func (c *Client) WantEOF() {
 	c.l.healthy()
 	if n > 0 {
 		c.l.Got("another byte: %s", quote(b[:n]))
-		c.l.Fail(Failure{Symptom: WrongBytes, Client: c, Problem: fmt.Sprintf("%s should see the end of data, but got a byte that nobody sent", c.Name)})
+		c.l.Fail(Failure{Symptom: WrongBytes, Client: c, Got: b[:n], Problem: fmt.Sprintf("%s should see the end of data (FIN), but got another byte, %s", c.Name, quote(b[:n]))})
 	}
 	c.l.Got("%s", plain(err))
 	c.l.Fail(Failure{Symptom: symptomOf(err, NoEOF), Client: c, Err: err, Problem: fmt.Sprintf("%s should see the end of data (FIN), but: %s", c.Name, plain(err))})

@@ -44,6 +44,7 @@ type Crowd struct {
 func (l *Lab) Crowd(n int) *Crowd {
 	l.t.Helper()
 	l.Did("%d clients connect, from a process of their own", n)
+	l.crowds = true
 	if limit := fileLimit(); limit < uint64(n)+64 {
 		l.Unavailable("this needs %d descriptors and the limit is %d: raise it (ulimit -n %d) and run again", n+64, limit, n+64)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"iolab/checker/probe"
 	"iolab/checker/report"
+	"iolab/lessons/engine"
 )
 
 // Symptom is what a test saw go wrong, in one word: where the search for the cause
@@ -56,12 +57,13 @@ type Failure struct {
 	// Suspects are rules of this test's own, tried before the general ones.
 	Suspects []Rule
 
-	Err    error      // what the client or Poll got
-	Stack  string     // of a panic
-	Leaked []probe.FD // descriptors that should be gone
-	Offset int64      // of the first wrong or missing byte
-	Got    []byte     // what came, for WrongBytes
-	Want   []byte     // and what should have
+	Err    error        // what the client or Poll got
+	Stack  string       // of a panic
+	Leaked []probe.FD   // descriptors that should be gone
+	Offset int64        // of the first wrong or missing byte
+	Got    []byte       // what came, for WrongBytes
+	Want   []byte       // and what should have
+	Moved  engine.Stats // what the counters gained: in Busy's window, else while the loop was watched
 	Facts  []report.Evidence
 }
 
@@ -75,14 +77,29 @@ func (l *Lab) Fail(f Failure) {
 		f.Suspects = append(f.Suspects, f.Client.suspects...)
 	}
 	s := l.look(f)
-	r := report.Report{Outcome: report.Failed, Problem: f.Problem, Story: l.story}
+	s.restate()
+	if at, ok := l.shutdownAt, s.ShutdownErr != nil; ok && l.story[at].Got == "" {
+		l.story[at].Got = fmt.Sprintf("it has returned: %v", s.ShutdownErr)
+	}
+	r := report.Report{Outcome: report.Failed, Problem: s.Problem, Story: l.story}
 	r.Evidence = append(append(r.Evidence, f.Facts...), s.evidence()...)
 	r.Cause = s.cause()
 	if n := len(r.Story); n > 0 && r.Story[n-1].Got == "" {
-		r.Story[n-1].Got = string(f.Symptom)
+		r.Story[n-1].Got = s.inAWord()
 	}
 	l.publish(r)
 	l.t.FailNow()
+}
+
+// inAWord is what came back for the last action, where the test has not said it.
+func (s *Scene) inAWord() string {
+	switch {
+	case s.Symptom == WrongResult:
+		return "" // the problem says it
+	case s.Symptom == WrongCloseError && s.Gone:
+		return "OnClose was called with " + errText(s.CloseErr)
+	}
+	return string(s.Symptom)
 }
 
 // feed gives back what Starve took: looking and reporting need descriptors.

@@ -61,6 +61,10 @@ type Lab struct {
 	several  bool // see SeveralLoops
 	failed   bool
 	release  func() // set by Starve
+	crowds   bool   // clients that the lab does not know have connected
+
+	shutdown   chan error // what Shutdown returned, once it has
+	shutdownAt int        // its line in the story
 }
 
 type options struct {
@@ -175,6 +179,12 @@ func (l *Lab) Got(format string, args ...any) {
 func (l *Lab) Do(f func(e engine.Engine)) {
 	l.t.Helper()
 	l.onLoop("a call of the engine", func() { f(l.engine) })
+}
+
+// Call is Do for one call of the engine, which what names in a report.
+func (l *Lab) Call(what string, f func(e engine.Engine)) {
+	l.t.Helper()
+	l.onLoop(what, func() { f(l.engine) })
 }
 
 // onLoop runs f on the loop's goroutine and waits for it. what names f in a report.
@@ -355,8 +365,10 @@ func (l *Lab) WantIdle() {
 	// a busy loop is busy in all.
 	var turns int
 	var cpu time.Duration
+	var before engine.Stats
 	for range 4 {
 		var err error
+		before = l.Stats()
 		used := l.cpu()
 		turns = 0
 		// Without a word to this goroutine between two turns: on a machine with much
@@ -376,7 +388,7 @@ func (l *Lab) WantIdle() {
 		}
 	}
 	l.Got("%d turns, %v of CPU", turns, cpu.Round(time.Microsecond))
-	l.Fail(Failure{Symptom: Busy, Problem: fmt.Sprintf(
+	l.Fail(Failure{Symptom: Busy, Moved: gained(before, l.Stats()), Problem: fmt.Sprintf(
 		"an idle engine should sleep in Poll and use no CPU, but in %v without traffic Poll returned %d times and the loop used %v of CPU", window, turns, cpu.Round(time.Millisecond))})
 }
 
@@ -446,10 +458,13 @@ func (l *Lab) isClients(fd probe.FD) bool {
 func (l *Lab) Shutdown(ctx context.Context) <-chan error {
 	l.t.Helper()
 	l.Did("Shutdown")
-	result := make(chan error, 1)
+	l.shutdown, l.shutdownAt = make(chan error, 1), len(l.story)-1
+	result, seen := make(chan error, 1), l.shutdown
 	l.post(func() {
 		l.loop.paused = true
-		result <- l.engine.Shutdown(ctx)
+		err := l.engine.Shutdown(ctx)
+		seen <- err
+		result <- err
 	})
 	return result
 }
@@ -631,7 +646,7 @@ func (l *Lab) failFault(f fault) {
 		l.Fail(Failure{Symptom: Panics, Stack: f.stack, Problem: fmt.Sprintf("the engine should never panic, but panicked: %v", f.panic)})
 	default:
 		l.Got("Poll returned: %v", f.err)
-		l.Fail(Failure{Symptom: PollFails, Err: f.err, Problem: fmt.Sprintf("Poll should go on, whatever becomes of a single connection, but returned the error %q", f.err)})
+		l.Fail(Failure{Symptom: PollFails, Err: f.err, Problem: pollProblem(f.err)})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,6 +161,19 @@ func (r *recorder) OnClose(c engine.Conn, err error) {
 
 // Thread identifies the operating system's thread that the caller runs on.
 func Thread() int { return gettid() }
+
+// strangers are the number of open connections, and the remote addresses, as the
+// engine tells them, of those that are none of clients.
+func (r *recorder) strangers(clients []*Client) (open int, addrs []netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for peer := range r.byPeer {
+		if !slices.ContainsFunc(clients, func(c *Client) bool { return c.local == peer }) {
+			addrs = append(addrs, peer)
+		}
+	}
+	return r.opened - r.ended, addrs
+}
 
 // lookup is what is known of the connection whose client has address peer.
 func (r *recorder) lookup(peer netip.AddrPort) (life, bool) {

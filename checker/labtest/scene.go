@@ -16,6 +16,7 @@ import (
 // Scene is what was to be seen when a test failed. Rules look at it.
 type Scene struct {
 	Failure
+	Clues
 	Config engine.Config // with defaults
 
 	// The loop, watched for a tenth of a second.
@@ -89,6 +90,7 @@ func (l *Lab) look(f Failure) *Scene {
 	pid := os.Getpid()
 
 	const window = 100 * time.Millisecond
+	before := l.peek(s)
 	turns, cpu := l.loop.turns.Load(), l.cpu()
 	time.Sleep(window)
 	s.Turns = int(l.loop.turns.Load() - turns)
@@ -97,30 +99,17 @@ func (l *Lab) look(f Failure) *Scene {
 		s.Frames = l.loop.frames()
 	}
 
-	answered := make(chan struct{})
-	peek := func() {
-		defer close(answered)
-		defer func() { _ = recover() }() // an engine may be in pieces by now
-		s.Stats, s.Count = l.engine.Stats(), l.engine.ConnectionCount()
-		if f.Client != nil && !l.several {
-			if life, ok := l.service.lookup(f.Client.local); ok && !life.closed {
-				s.Queued = life.conn.Queued()
-			}
-		}
-	}
-	select {
-	case l.loop.requests <- peek:
-		select {
-		case <-answered:
-			s.Answers = true
-		case <-l.loop.dead:
-		case <-time.After(time.Second):
-		}
-	case <-l.loop.dead:
-	case <-time.After(time.Second):
-	}
-
 	fds, _ := probe.FDs(pid)
+	if f.Symptom == Busy && f.Client == nil {
+		f.Client = l.conspicuous(fds)
+		s.Client = f.Client
+	}
+	if s.Answers {
+		if l.peek(s); s.Moved == (engine.Stats{}) {
+			s.Moved = gained(before, s.Stats)
+		}
+	}
+	l.clues(s, fds)
 	for _, fd := range fds {
 		switch {
 		case fd.Kind == "epoll" && !l.epfds[fd.Num]:
@@ -150,6 +139,37 @@ func (l *Lab) look(f Failure) *Scene {
 	return s
 }
 
+// peek asks the engine for its own account, on the loop, if that answers.
+func (l *Lab) peek(s *Scene) engine.Stats {
+	var stats engine.Stats
+	var count, queued int
+	answered := make(chan struct{})
+	ask := func() {
+		defer close(answered)
+		defer func() { _ = recover() }() // an engine may be in pieces by now
+		stats, count = l.engine.Stats(), l.engine.ConnectionCount()
+		if s.Client != nil && !l.several {
+			if life, ok := l.service.lookup(s.Client.local); ok && !life.closed {
+				queued = life.conn.Queued()
+			}
+		}
+	}
+	s.Answers = false
+	select {
+	case l.loop.requests <- ask:
+		select {
+		case <-answered:
+			s.Answers = true
+			s.Stats, s.Count, s.Queued = stats, count, queued
+		case <-l.loop.dead:
+		case <-time.After(time.Second):
+		}
+	case <-l.loop.dead:
+	case <-time.After(time.Second):
+	}
+	return s.Stats
+}
+
 // evidence is the scene in words.
 func (s *Scene) evidence() []report.Evidence {
 	var all []report.Evidence
@@ -173,10 +193,13 @@ func (s *Scene) evidence() []report.Evidence {
 		switch {
 		case s.Gone:
 			add("the server's socket", "closed; OnClose was called with %v", errText(s.CloseErr))
+		case s.Known && s.WasReset:
+			add("the server's socket", "not connected any more: the client's reset has come, and OnClose has not")
 		case s.Listening:
 			add("the server's socket", "none with this client at its other end: accepted and closed, or still in the accept queue")
 		}
 	}
+	s.clueLines(add)
 	if s.Listening && (s.Listener.AcceptQueue > 0 || s.Client == nil) {
 		add("the listener", "fd %d, %d of %d places of the accept queue taken", s.ListenFD, s.Listener.AcceptQueue, s.Listener.Backlog)
 	}
@@ -250,16 +273,10 @@ func epollLines(s *Scene) string {
 }
 
 func statsLine(s engine.Stats) string {
-	var calls []string
-	for c := range engine.NumCalls {
-		if s.Calls[c] > 0 {
-			calls = append(calls, fmt.Sprintf("%v %d", c, s.Calls[c]))
-		}
-	}
 	return lines(
 		fmt.Sprintf("%d connections, %d accepted, %d refused, %d bytes in, %d out", s.Connections, s.Accepts, s.Refused, s.BytesIn, s.BytesOut),
 		fmt.Sprintf("%d wakeups, %d EAGAINs, %d short writes", s.Wakeups, s.EAGAINs, s.ShortWrites),
-		strings.Join(calls, ", "))
+		callsLine(s))
 }
 
 // readerFrames are the lines of a panic's stack that are not the runtime's or the

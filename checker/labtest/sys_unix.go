@@ -127,6 +127,13 @@ func PlugBelow(end int) (unplug func()) {
 	}
 }
 
+// readable tells whether fd, of this process, has something to be read.
+func readable(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
+}
+
 // Steal reads away what has arrived on fd, and tells whether there was anything.
 func Steal(fd int) bool {
 	buf := make([]byte, 4096)

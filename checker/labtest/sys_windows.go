@@ -13,6 +13,9 @@ func gettid() int { return int(windows.GetCurrentThreadId()) }
 // fileLimit is how many handles this process may have open.
 func fileLimit() uint64 { return 1 << 24 }
 
+// readable: descriptors are not looked at on Windows.
+func readable(int) bool { return false }
+
 // Starve: Windows has no limit of handles that a test could lower.
 func (l *Lab) Starve(int) (release func()) {
 	l.t.Helper()

@@ -30,6 +30,12 @@ type FD struct {
 func (f FD) String() string {
 	switch f.Kind {
 	case "tcp":
+		switch {
+		case !f.Remote.IsValid() && f.Local.Port() == 0:
+			return fmt.Sprintf("fd %d  a TCP socket that was never bound", f.Num)
+		case !f.Remote.IsValid():
+			return fmt.Sprintf("fd %d  tcp %s %v, not connected", f.Num, f.State, f.Local)
+		}
 		return fmt.Sprintf("fd %d  tcp %s %v -> %v", f.Num, f.State, f.Local, f.Remote)
 	case "listener":
 		return fmt.Sprintf("fd %d  listener %v", f.Num, f.Local)

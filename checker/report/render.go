@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -80,7 +81,17 @@ func title(r Report) string {
 	return fmt.Sprintf("step %d: %s", r.Step, sentence)
 }
 
-// Sentence makes words of a name in camel case; words written in capitals stay.
+// methods are words of the contract that are names where a sentence begins with them.
+var methods = []string{"New", "Poll", "Send", "Close", "Wake", "Shutdown", "Stats"}
+
+// names are those that a sentence may have anywhere, put together again.
+var names = strings.NewReplacer(
+	"on open", "OnOpen", "on data", "OnData", "on close", "OnClose",
+	"close write", "CloseWrite", "Close write", "CloseWrite",
+	"max connections", "MaxConnections", "makes poll return", "makes Poll return")
+
+// Sentence makes words of a name in camel case; words written in capitals and names of
+// the contract stay.
 func Sentence(name string) string {
 	for {
 		at := wordStart.FindStringIndex(name)
@@ -91,11 +102,12 @@ func Sentence(name string) string {
 	}
 	words := strings.Fields(strings.ReplaceAll(name, "_", " "))
 	for i, w := range words {
-		if utf8.RuneCountInString(w) == 1 || strings.ToUpper(w) != w {
+		keep := i == 0 && slices.Contains(methods, w)
+		if !keep && (utf8.RuneCountInString(w) == 1 || strings.ToUpper(w) != w) {
 			words[i] = strings.ToLower(w)
 		}
 	}
-	return strings.Join(words, " ")
+	return names.Replace(strings.Join(words, " "))
 }
 
 func (p *page) heading(s string) {

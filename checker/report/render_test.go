@@ -67,6 +67,12 @@ func TestSentence(t *testing.T) {
 		"EMFILEDoesNotSpin":                     "EMFILE does not spin",
 		"ALateReaderLosesNothing":               "a late reader loses nothing",
 		"":                                      "",
+		"NewSaysWhyItCannotListen":              "New says why it cannot listen",
+		"ANewServerCanBeConnectedTo":            "a new server can be connected to",
+		"OnCloseTellsHowItEnded":                "OnClose tells how it ended",
+		"CloseWriteSendsWhatIsQueued":           "CloseWrite sends what is queued",
+		"WakeMakesPollReturn":                   "Wake makes Poll return",
+		"ACloseBetweenTurnsIsHeard":             "a close between turns is heard",
 	} {
 		assert.Equal(t, want, Sentence(name))
 	}

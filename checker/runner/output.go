@@ -230,7 +230,7 @@ func (b *Binary) synthesize(test string, step int, end ending, out *output, limi
 		r.Problem = "the server should not crash, but the process ended with: " + message
 		see("where", stack)
 		see("printed before", out.lastLines(10))
-		cause("crash", crashCause(message))
+		cause("crash", report.PanicMeaning(message))
 	case end.signal != "":
 		r.Problem = "the process was ended by a signal: " + end.signal
 		see("printed before", out.lastLines(10))
@@ -262,22 +262,6 @@ func crashMessage(crash []byte) string {
 		}
 	}
 	return ""
-}
-
-func crashCause(message string) string {
-	switch {
-	case strings.Contains(message, "all goroutines are asleep"):
-		return "every goroutine waits for another one: a lock taken twice, or a channel nobody serves"
-	case strings.Contains(message, "concurrent map"):
-		return "two goroutines use one map: everything but Addr and Wake belongs to the loop"
-	case strings.Contains(message, "stack overflow"):
-		return "a function calls itself for ever"
-	case strings.Contains(message, "nil pointer"):
-		return "something that is used at that line was never set, or was set to nil when its connection closed"
-	case strings.Contains(message, "index out of range"):
-		return "an index from the kernel (a descriptor, an event's data) is used without looking whether the table has it"
-	}
-	return "the innermost line of your file in the stack is the place"
 }
 
 func signalCause(signal string) string {

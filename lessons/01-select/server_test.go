@@ -47,7 +47,8 @@ func TestStep02_TheLoopSleepsWhileNothingHappens(t *testing.T) {
 func TestStep03_TheSetsOutliveTheTurn(t *testing.T) {
 	lab := labtest.Start(t, server, labtest.Paused())
 	accepted := func(client *labtest.Client, n int, cause, problem string) {
-		lab.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: client, Suspect: cause, Problem: problem},
+		waits := func(s *labtest.Scene) bool { return s.Listener.AcceptQueue > 0 }
+		lab.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: client, Suspects: []labtest.Rule{{ID: cause, When: waits}}, Problem: problem},
 			func(e engine.Engine) bool { return e.ConnectionCount() == n })
 	}
 	// The listener is the highest descriptor so far.

@@ -1,0 +1,146 @@
+package labtest
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+
+	"iolab/checker/probe"
+	"iolab/checker/report"
+	"iolab/lessons/engine"
+)
+
+// Clues are what a scene has beside the engine's own account and the kernel's: what
+// only the lab can know, because it played the clients and made the engine.
+type Clues struct {
+	Open        int              // connections that have had OnOpen and no OnClose
+	Strangers   []netip.AddrPort // remote addresses of connections that are none of the clients'
+	WasReset    bool             // the client has reset its connection
+	Echo        bool             // the service sends back what it gets, and nothing else
+	Ready       []probe.FD       // descriptors that New opened, not TCP, with something to read: a wake that nobody took
+	ShutdownErr error            // what Shutdown returned, if it has
+}
+
+// conspicuous is the client whose server's end has something that nobody takes, for
+// failures that are about no client's in particular; nil if there is none.
+func (l *Lab) conspicuous(fds []probe.FD) *Client {
+	if len(l.clients) > 300 {
+		return nil // one of a crowd proves nothing
+	}
+	byPeer := map[netip.AddrPort]int{}
+	for _, fd := range fds {
+		if fd.Kind == "tcp" && fd.Remote.IsValid() {
+			byPeer[fd.Remote] = fd.Num
+		}
+	}
+	for _, c := range l.clients {
+		if fd, ok := byPeer[c.local]; ok {
+			if sock, err := probe.Queues(fd); err == nil && (sock.Unread > 0 || sock.State == "CLOSE_WAIT") {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// clues gathers them; fds are all of the process's.
+func (l *Lab) clues(s *Scene, fds []probe.FD) {
+	s.Open, s.Strangers = l.service.strangers(l.clients)
+	if l.crowds {
+		s.Strangers = nil // a crowd's addresses are not known here
+	}
+	_, s.Echo = l.service.service.(engine.Echo)
+	if s.Client != nil {
+		s.WasReset = s.Client.wasReset.Load()
+	}
+	if l.shutdown != nil && len(l.shutdown) > 0 {
+		s.ShutdownErr = <-l.shutdown
+		l.shutdown <- s.ShutdownErr
+	}
+	own := probe.Leaked(l.before, l.afterNew)
+	for _, fd := range fds {
+		mine := slices.ContainsFunc(own, func(o probe.FD) bool { return o.Num == fd.Num && o.Target == fd.Target })
+		if mine && slices.Contains([]string{"pipe", "unix", "udp", "eventfd"}, fd.Kind) && readable(fd.Num) {
+			s.Ready = append(s.Ready, fd)
+		}
+	}
+}
+
+// gained is what the counters gained from a to b.
+func gained(a, b engine.Stats) engine.Stats {
+	d := engine.Stats{
+		Accepts: b.Accepts - a.Accepts, BytesIn: b.BytesIn - a.BytesIn, BytesOut: b.BytesOut - a.BytesOut,
+		Wakeups: b.Wakeups - a.Wakeups, EAGAINs: b.EAGAINs - a.EAGAINs, ShortWrites: b.ShortWrites - a.ShortWrites,
+	}
+	for i := range d.Calls {
+		d.Calls[i] = b.Calls[i] - a.Calls[i]
+	}
+	return d
+}
+
+// clueLines are the clues in words.
+func (s *Scene) clueLines(add func(name, format string, args ...any)) {
+	for i, fd := range s.Ready {
+		if i == 0 || fd.Target != s.Ready[i-1].Target {
+			add("ready, and not read", "%v, which New opened", fd)
+		}
+	}
+	if s.Client != nil && !s.Known && len(s.Strangers) > 0 {
+		add("addresses", "OnOpen came for a connection whose RemoteAddr() is %v; %s is %v", address(s.Strangers[0]), s.Client.Name, s.Client.local)
+	}
+	if calls := callsLine(s.Moved); s.Symptom == Busy && calls != "" {
+		add("in the last quarter of a second", "%d wakeups; calls: %s", s.Moved.Wakeups, calls)
+	} else if s.WasReset && calls != "" {
+		add("in the last tenth of a second", "%s; %d bytes out", calls, s.Moved.BytesOut)
+	}
+}
+
+func address(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "the zero AddrPort"
+	}
+	return a.String()
+}
+
+func callsLine(s engine.Stats) string {
+	var calls []string
+	for c := range engine.NumCalls {
+		if s.Calls[c] > 0 {
+			calls = append(calls, fmt.Sprintf("%v %d", c, s.Calls[c]))
+		}
+	}
+	return strings.Join(calls, ", ")
+}
+
+// panicCause is the cause of a panic, which names its place.
+func (s *Scene) panicCause() *report.Cause {
+	place, _, _ := strings.Cut(readerFrames(s.Stack), "\n")
+	file, call, _ := strings.Cut(place, "  ")
+	if file == "" {
+		return nil
+	}
+	return &report.Cause{ID: "panic", Text: fmt.Sprintf("%s, in %s: %s", file, call, report.PanicMeaning(s.Problem)), Read: file}
+}
+
+// restate corrects what the test took for granted when the clues say otherwise.
+func (s *Scene) restate() {
+	if s.Client != nil && !s.Known && len(s.Strangers) > 0 && s.Symptom == CountLow {
+		s.Problem = fmt.Sprintf("OnOpen should get a connection whose RemoteAddr() is the client's address, %v, but it got one with %s", s.Client.local, address(s.Strangers[0]))
+	}
+}
+
+// pollProblem is the sentence on a Poll that returned err.
+func pollProblem(err error) string {
+	for _, errno := range []error{syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ETIMEDOUT} {
+		if errors.Is(err, errno) {
+			return fmt.Sprintf("Poll should go on, whatever becomes of a single connection, but returned the error %q", err)
+		}
+	}
+	if errors.Is(err, syscall.EINTR) {
+		return fmt.Sprintf("Poll should take a signal for a turn in which nothing was ready, but returned the error %q", err)
+	}
+	return fmt.Sprintf("Poll should return an error only when the loop cannot go on, but returned %q", err)
+}
