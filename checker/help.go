@@ -66,9 +66,11 @@ map       {"os", "next": "01.3", "notes": [], "lessons": [LESSON]}
 list      {"lessons": [LESSON]}
 LESSON    {"number", "folder", "title", "ready", "runs": "native|emulated|",
            "why", "done", "before", "steps": [{"number", "title", "asks",
-           "outcome", "tests": [{"name", "only": ["linux"]}]}]}
-          ready: false while the lesson is still to come; before: steps that had
-          passed before the last edit; only: the systems that have the test
+           "outcome", "before", "tests": [{"name", "only": ["linux"]}]}]}
+          ready: false while the lesson is still to come; done: steps that have
+          passed with the present files; before: steps that passed when they ran
+          last, with these files or earlier ones, and in a step: whether it is one;
+          only: the systems that have the test
 run       {"lesson", "subject": "yours|solution", "outcome", "notes": [],
            "steps": [STEP]}                     also solution -run
 STEP      {"step", "title", "outcome", "seconds", "output", "reports": [REPORT]}

@@ -32,13 +32,10 @@ func runHint(a *app, f *flag.FlagSet, args []string) error {
 	p := workspace.Load(a.root)
 	record := p.Of(l)
 	if step == 0 {
-		// After an edit nothing is known to pass; the reader is still where they were.
-		if step = record.Next(l); record.Best > record.Done(l) {
-			step = l.Steps[min(record.Best, len(l.Steps)-1)].Number
+		var again bool
+		if step, again = record.At(l); step == 0 || again {
+			return usage("every step of lesson %s has passed; name the one you want a hint for, as in: go run ./checker hint %s", l.Folder, l.ID(1))
 		}
-	}
-	if step == 0 {
-		return usage("lesson %s is done; name the step, as in %s", l.Folder, l.ID(1))
 	}
 	hints, err := l.Hints(a.root, step)
 	if err != nil {
@@ -71,6 +68,8 @@ func (a *app) showHint(l catalogue.Lesson, step, number int, hints []string) {
 	}
 	if number < len(hints) {
 		a.printf("\n  More: go run ./checker hint %s\n", l.ID(step))
+	} else if number > 1 {
+		a.printf("\n  That was the last one; the next call begins with the first.\n")
 	}
 	a.printf("\n")
 }
@@ -116,7 +115,7 @@ func runReset(a *app, _ *flag.FlagSet, args []string) error {
 	}
 	p := workspace.Load(a.root)
 	if record := p.Of(l); len(files) > 0 {
-		record.Best, record.Hints, record.Asked = 0, nil, false
+		record.Before, record.Hints, record.Asked = nil, nil, false
 		if err := p.Save(); err != nil {
 			a.note("%v", err)
 		}
@@ -168,7 +167,7 @@ func runSolution(a *app, f *flag.FlagSet, args []string) error {
 
 	p := workspace.Load(a.root)
 	record := p.Of(l)
-	if record.Best < len(l.Steps) && !record.Asked {
+	if record.Ever(l) < len(l.Steps) && !record.Asked {
 		record.Asked = true
 		if err := p.Save(); err != nil {
 			a.note("%v", err)
@@ -177,7 +176,7 @@ func runSolution(a *app, f *flag.FlagSet, args []string) error {
 			a.printJSON(map[string]any{"lesson": l.Folder, "shown": false, "diff": ""})
 			return nil
 		}
-		a.printf("You have passed %d of %d steps of lesson %s. The solution is worth more afterwards;\n", record.Best, len(l.Steps), l.Folder)
+		a.printf("You have passed %d of %d steps of lesson %s. The solution is worth more afterwards;\n", record.Ever(l), len(l.Steps), l.Folder)
 		a.printf("there may be a hint left (go run ./checker hint). To see it all the same, ask again:\n\n")
 		a.printf("    go run ./checker solution %s\n\n", l.ID(0))
 		return nil

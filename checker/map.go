@@ -28,6 +28,7 @@ type lessonJSON struct {
 type stepJSON struct {
 	catalogue.Step
 	Outcome report.Outcome `json:"outcome"`
+	Before  bool           `json:"before,omitempty"`
 }
 
 func describe(l catalogue.Lesson, p *workspace.Progress) lessonJSON {
@@ -36,9 +37,9 @@ func describe(l catalogue.Lesson, p *workspace.Progress) lessonJSON {
 		Runs: run.How, Why: run.Why, Steps: []stepJSON{}}
 	if l.Ready() {
 		record := p.Of(l)
-		j.Done, j.Before = record.Done(l), record.Best
+		j.Done, j.Before = record.Done(l), record.Ever(l)
 		for _, s := range l.Steps {
-			j.Steps = append(j.Steps, stepJSON{s, record.Steps[s.Number]})
+			j.Steps = append(j.Steps, stepJSON{s, record.Steps[s.Number], record.Before[s.Number]})
 		}
 	}
 	return j
@@ -53,9 +54,9 @@ func runMap(a *app, _ *flag.FlagSet, _ []string) error {
 		notes = append(notes, runner.Notes(a.root, l)...)
 	}
 	current, ok := p.Current()
-	step := 0
+	step, again := 0, false
 	if ok {
-		step = p.Of(current).Next(current)
+		step, again = p.Of(current).At(current)
 	}
 	if a.json {
 		next := ""
@@ -79,7 +80,7 @@ func runMap(a *app, _ *flag.FlagSet, _ []string) error {
 	for _, n := range notes {
 		a.wrapped(2, "note: "+n)
 	}
-	a.next(current, step, ok)
+	a.next(current, step, ok, again)
 	return nil
 }
 
@@ -100,7 +101,7 @@ func (a *app) mapLine(l lessonJSON, current bool) {
 	bar := a.bar(l)
 	extra := ""
 	if l.Before > l.Done {
-		extra = fmt.Sprintf("  (%d before the last edit)", l.Before)
+		extra = fmt.Sprintf("  (%d before the last edit: %s)", l.Before, a.sign(signBefore.unicode, signBefore.ascii))
 	}
 	if l.Done == len(l.Steps) {
 		extra = "  done"
@@ -108,10 +109,31 @@ func (a *app) mapLine(l lessonJSON, current bool) {
 	a.printf("  %s %s%s %2d/%-2d  %s%s\n", mark, title, bar, l.Done, len(l.Steps), how, extra)
 }
 
+// stepSign is how a step is shown in a bar.
+type stepSign struct{ unicode, ascii, color string }
+
+var (
+	signPassed = stepSign{"●", "#", report.Green}
+	signFailed = stepSign{"✗", "x", report.Red}
+	signBefore = stepSign{"◐", "+", report.Green} // passed with files that have changed since
+	signOpen   = stepSign{"○", ".", report.Faint}
+)
+
 // bar shows a sign a step.
 func (a *app) bar(l lessonJSON) string {
-	on, off := a.sign("●", "#"), a.sign("○", ".")
-	bar := a.paint(report.Green, strings.Repeat(on, l.Done)) + a.paint(report.Faint, strings.Repeat(off, len(l.Steps)-l.Done))
+	bar := ""
+	for _, s := range l.Steps {
+		sign := signOpen
+		switch {
+		case s.Outcome == runner.Passed || s.Outcome == report.Unavailable:
+			sign = signPassed
+		case s.Outcome == report.Failed:
+			sign = signFailed
+		case s.Before:
+			sign = signBefore
+		}
+		bar += a.paint(sign.color, a.sign(sign.unicode, sign.ascii))
+	}
 	if a.ascii {
 		bar = "[" + bar + "]"
 	}
@@ -126,13 +148,19 @@ func (a *app) sign(unicode, ascii string) string {
 }
 
 // next says what to do now.
-func (a *app) next(l catalogue.Lesson, step int, ok bool) {
+func (a *app) next(l catalogue.Lesson, step int, ok, again bool) {
 	if !ok {
 		a.printf("  All lessons that run here are done. Compare: go run ./checker solution 01\n\n")
 		return
 	}
 	s, _ := l.Step(step)
 	id := l.ID(step)
+	if again {
+		a.printf("  Next: %s\n\n", a.paint(report.Bold, "go run ./checker run "+l.ID(0)))
+		a.wrapped(2, fmt.Sprintf("Every step of lesson %s has passed, and its files have changed since: run them again.", l.ID(0)))
+		a.printf("\n")
+		return
+	}
 	a.printf("  Next: %s\n", a.paint(report.Bold, fmt.Sprintf("%s, %s", id, s.Title)))
 	rows := [][2]string{
 		{"read", "lessons/" + l.Folder + "/README.md"},

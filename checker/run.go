@@ -148,8 +148,7 @@ func (s *session) step(ctx context.Context, n int) (runner.Result, error) {
 		if errors.As(err, &compile) {
 			r := runner.Result{Step: n, Title: step.Title, Outcome: report.Failed,
 				Reports: []report.Report{compile.Report(n)}}
-			s.remember(n, r.Outcome)
-			return r, nil
+			return r, nil // it says nothing of the step
 		}
 		if err != nil {
 			return runner.Result{}, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"iolab/checker/catalogue"
 	"iolab/checker/report"
@@ -35,10 +36,12 @@ func runWatch(a *app, f *flag.FlagSet, args []string) error {
 	}
 	w := &watcher{app: a, lesson: l, limits: lim, current: step}
 	if w.current == 0 {
-		record := workspace.Load(a.root).Of(l)
 		// The steps that passed before the last edit are run again before the next
 		// one is left, not before it is begun.
-		w.current = l.Steps[min(max(record.Best, record.Done(l)), len(l.Steps)-1)].Number
+		w.current, w.finished = workspace.Load(a.root).Of(l).At(l)
+		if w.current == 0 {
+			w.finished = true
+		}
 	}
 	return w.loop(value[bool](f, "poll"))
 }
@@ -48,8 +51,9 @@ type watcher struct {
 	*app
 	lesson  catalogue.Lesson
 	limits  runner.Limits
-	current int
-	passed  bool // the current step has, with the present files
+	current  int
+	passed   bool // the current step has, with the present files
+	finished bool // every step had passed before the watch began: it runs them all, and goes on
 
 	cancel context.CancelFunc // of the run that is on, nil if none is
 	done   chan outcome
@@ -66,7 +70,7 @@ func (w *watcher) loop(poll bool) error {
 	defer stop()
 	changes := watch.Changes(ctx, []string{w.lesson.Dir(w.root), filepath.Join(w.root, "lessons", "engine")}, poll)
 	keys := w.keys(ctx)
-	w.start(ctx, w.current)
+	w.begin(ctx)
 	for {
 		select {
 		case <-w.ctx.Done():
@@ -74,7 +78,7 @@ func (w *watcher) loop(poll bool) error {
 			return w.ctx.Err()
 		case <-changes:
 			w.stop()
-			w.start(ctx, w.current)
+			w.begin(ctx)
 		case o := <-w.done:
 			w.cancel, w.done = nil, nil
 			if o.err != nil {
@@ -119,14 +123,14 @@ func (w *watcher) key(ctx context.Context, key string) (quit bool) {
 	case "", "n":
 		switch {
 		case w.done != nil: // wait for it
-		case w.passed:
+		case w.passed && !w.finished:
 			w.advance(ctx)
 		default:
-			w.start(ctx, w.current)
+			w.begin(ctx)
 		}
 	case "r":
 		w.stop()
-		w.start(ctx, w.current)
+		w.begin(ctx)
 	case "h":
 		p := workspace.Load(w.root)
 		record := p.Of(w.lesson)
@@ -135,7 +139,7 @@ func (w *watcher) key(ctx context.Context, key string) (quit bool) {
 			w.printf("  This step has no hints.\n")
 			break
 		}
-		number := record.Hints[w.current]%len(hints) + 1
+		number := record.Hints[w.current]%len(hints) + 1 // after the last comes the first
 		record.Hints[w.current] = number
 		p.Save()
 		w.showHint(w.lesson, w.current, number, hints)
@@ -165,6 +169,18 @@ func (w *watcher) advance(ctx context.Context) {
 		run = []int{w.current}
 	}
 	w.start(ctx, run...)
+}
+
+// begin starts a run of the current step, or of a finished lesson's steps.
+func (w *watcher) begin(ctx context.Context) {
+	steps := []int{w.current}
+	if w.finished {
+		steps = nil
+		for _, s := range w.lesson.Steps {
+			steps = append(steps, s.Number)
+		}
+	}
+	w.start(ctx, steps...)
 }
 
 // start builds the lesson and runs steps of it, up to the first that does not
@@ -207,14 +223,15 @@ func (w *watcher) show(results []runner.Result) (done bool) {
 	w.current = last.Step // an earlier one, if that broke
 	w.passed = last.Outcome == runner.Passed || last.Outcome == report.Unavailable
 	record := workspace.Load(w.root).Of(w.lesson)
-	done = w.passed && record.Done(w.lesson) == len(w.lesson.Steps)
+	all := record.Done(w.lesson) == len(w.lesson.Steps)
+	done = w.passed && all && !w.finished
 	if w.json {
 		line, _ := json.Marshal(runJSON{Lesson: w.lesson.Folder, Subject: "yours", Outcome: worst(results),
 			Notes: runner.Notes(w.root, w.lesson), Steps: results})
 		w.printf("%s\n", line)
 		return done
 	}
-	w.printf("\n")
+	w.printf("\n  %s\n\n", w.paint(report.Faint, w.rule(time.Now())))
 	for _, n := range runner.Notes(w.root, w.lesson) {
 		w.wrapped(2, "note: "+n)
 	}
@@ -222,24 +239,35 @@ func (w *watcher) show(results []runner.Result) (done bool) {
 		w.stepLine(w.lesson, r)
 	}
 	w.explain(w.lesson, last)
-	if done {
-		w.printf("\n  All %d steps of lesson %s pass.\n\n", len(w.lesson.Steps), w.lesson.ID(0))
+	switch {
+	case done:
+		w.printf("\n  All %d steps of lesson %s pass: there is nothing left to watch for.\n", len(w.lesson.Steps), w.lesson.ID(0))
+		w.printf("  Compare with the solution: go run ./checker solution %s\n\n", w.lesson.ID(0))
 		return true
+	case all:
+		w.printf("\n  All %d steps of lesson %s pass. The watch goes on: a save runs them all.\n", len(w.lesson.Steps), w.lesson.ID(0))
 	}
 	w.prompt()
 	return false
+}
+
+// rule is the line between two runs.
+func (w *watcher) rule(now time.Time) string {
+	line := strings.Repeat(w.sign("─", "-"), 4)
+	return line + now.Format(" 15:04:05 ") + strings.Repeat(w.sign("─", "-"), 62)
 }
 
 func (w *watcher) prompt() {
 	if w.json {
 		return
 	}
-	enter := "Enter: run again"
-	if w.passed {
-		enter = "Enter: run all steps"
+	keys := "Enter: run again"
+	if w.passed && !w.finished {
+		keys = "Enter: run all steps"
 		if next, ok := w.lesson.Step(w.current + 1); ok {
-			enter = fmt.Sprintf("Enter: go on to %s, %s", w.lesson.ID(next.Number), next.Title)
+			keys = fmt.Sprintf("Enter: go on to %s, %s", w.lesson.ID(next.Number), next.Title)
 		}
+		keys += "   r, Enter: run again"
 	}
-	w.printf("\n  %s\n", w.paint(report.Faint, enter+"   h: hint   r: run again   q: quit"))
+	w.printf("\n  %s\n", w.paint(report.Faint, keys+"   h, Enter: hint   q, Enter: quit"))
 }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"iolab/checker/catalogue"
@@ -30,11 +29,11 @@ type Progress struct {
 
 // Record is what is remembered of one lesson.
 type Record struct {
-	Files string                 `json:"files"`           // hash of the files that Steps is true of
-	Steps map[int]report.Outcome `json:"steps,omitempty"` // how each step ended with them
-	Best  int                    `json:"best,omitempty"`  // steps passed in a row, with these files or earlier ones
-	Hints map[int]int            `json:"hints,omitempty"` // hints shown, by step
-	Asked bool                   `json:"asked,omitempty"` // for the solution, once
+	Files  string                 `json:"files"`            // hash of the files that Steps is true of
+	Steps  map[int]report.Outcome `json:"steps,omitempty"`  // how each step ended with them
+	Before map[int]bool           `json:"before,omitempty"` // steps that passed when they ran last, with these files or earlier ones
+	Hints  map[int]int            `json:"hints,omitempty"`  // hints shown, by step
+	Asked  bool                   `json:"asked,omitempty"`  // for the solution, once
 }
 
 func file(root string) string { return filepath.Join(root, ".iolab", "progress.json") }
@@ -101,6 +100,9 @@ func (p *Progress) Of(l catalogue.Lesson) *Record {
 	if r.Steps == nil {
 		r.Steps = map[int]report.Outcome{}
 	}
+	if r.Before == nil {
+		r.Before = map[int]bool{}
+	}
 	if r.Hints == nil {
 		r.Hints = map[int]int{}
 	}
@@ -115,17 +117,29 @@ func (p *Progress) Set(l catalogue.Lesson, files string, step int, o report.Outc
 		return
 	}
 	r.Steps[step] = o
-	r.Best = max(r.Best, r.Done(l))
+	if passes(o) {
+		r.Before[step] = true
+	} else {
+		delete(r.Before, step)
+	}
 }
 
-// Done is the number of steps passed in a row, from the first.
+// Done is the number of steps that have passed with the present files.
 func (r *Record) Done(l catalogue.Lesson) int {
-	n := 0
+	return count(l, func(step int) bool { return passes(r.Steps[step]) })
+}
+
+// Ever is the number of steps that passed when they ran last, with the present files or
+// earlier ones.
+func (r *Record) Ever(l catalogue.Lesson) int {
+	return count(l, func(step int) bool { return r.Before[step] })
+}
+
+func count(l catalogue.Lesson, holds func(step int) bool) (n int) {
 	for _, s := range l.Steps {
-		if !passes(r.Steps[s.Number]) {
-			break
+		if holds(s.Number) {
+			n++
 		}
-		n++
 	}
 	return n
 }
@@ -133,12 +147,20 @@ func (r *Record) Done(l catalogue.Lesson) int {
 // passes: a step that this machine cannot show does not hold the reader up.
 func passes(o report.Outcome) bool { return o == runner.Passed || o == report.Unavailable }
 
-// Next is the first step that has not passed, 0 if all have.
-func (r *Record) Next(l catalogue.Lesson) int {
-	if n := r.Done(l); n < len(l.Steps) {
-		return l.Steps[n].Number
+// At is the step that the reader is at: the first that did not pass when it ran last,
+// or never ran. If there is none, but the files have changed since some of them passed,
+// it is the first of those, and again is true. It is 0 if all pass with the present
+// files.
+func (r *Record) At(l catalogue.Lesson) (step int, again bool) {
+	for _, s := range l.Steps {
+		if !r.Before[s.Number] {
+			return s.Number, false
+		}
+		if step == 0 && !passes(r.Steps[s.Number]) {
+			step = s.Number
+		}
 	}
-	return 0
+	return step, step != 0
 }
 
 // Touch reads all that a lesson's results depend on, the solution too, so that the
@@ -146,7 +168,8 @@ func (r *Record) Next(l catalogue.Lesson) int {
 // what the test's own process has read.
 func Touch(root string, l catalogue.Lesson) { fingerprint(root, l, "solutions/"+l.Folder) }
 
-// Fingerprint is the hash of everything that a lesson's results depend on.
+// Fingerprint is the hash of everything that a lesson's results depend on: of Go files
+// without their comments and the way they are laid out.
 func Fingerprint(root string, l catalogue.Lesson) string { return fingerprint(root, l) }
 
 func fingerprint(root string, l catalogue.Lesson, more ...string) string {
@@ -160,6 +183,7 @@ func fingerprint(root string, l catalogue.Lesson, more ...string) string {
 			}
 			text, err := os.ReadFile(path)
 			if err == nil {
+				text = plain(text)
 				name, _ := filepath.Rel(root, path)
 				fmt.Fprintln(h, filepath.ToSlash(name), len(text))
 				h.Write(text)
@@ -170,15 +194,21 @@ func fingerprint(root string, l catalogue.Lesson, more ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Current is the lesson to go on with: the first one that runs here and is not
-// done. ok is false if there is none.
+// Current is the lesson to go on with: the first one that runs here and has a step that
+// is not done; if there is none, the first whose files have changed since it passed. ok
+// is false if there is none either.
 func (p *Progress) Current() (l catalogue.Lesson, ok bool) {
-	all := catalogue.All()
-	i := slices.IndexFunc(all, func(l catalogue.Lesson) bool {
-		return l.Ready() && l.Runs(runtime.GOOS).OK() && p.Of(l).Next(l) != 0
-	})
-	if i < 0 {
-		return l, false
+	for _, next := range catalogue.All() {
+		if !next.Ready() || !next.Runs(runtime.GOOS).OK() {
+			continue
+		}
+		step, again := p.Of(next).At(next)
+		if step != 0 && !again {
+			return next, true
+		}
+		if step != 0 && !ok {
+			l, ok = next, true
+		}
 	}
-	return all[i], true
+	return l, ok
 }
