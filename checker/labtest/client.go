@@ -80,7 +80,29 @@ func (l *Lab) dial(d net.Dialer) *Client {
 	c := &Client{l: l, Name: fmt.Sprintf("client %d", len(l.clients)+1), conn: conn.(*net.TCPConn), serverFD: -1}
 	c.local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	l.clients = append(l.clients, c)
+	go func() { // nobody answers any more: what waits on the client need not wait on
+		<-l.loop.dead
+		c.conn.SetDeadline(longAgo)
+	}()
 	return c
+}
+
+var longAgo = time.Unix(1, 0)
+
+// readWithin and writeWithin set how long the next calls may wait: not at all when the
+// loop is dead.
+func (c *Client) readWithin(d time.Duration) {
+	c.conn.SetReadDeadline(time.Now().Add(d))
+	if c.l.loopDead() {
+		c.conn.SetReadDeadline(longAgo)
+	}
+}
+
+func (c *Client) writeWithin(d time.Duration) {
+	c.conn.SetWriteDeadline(time.Now().Add(d))
+	if c.l.loopDead() {
+		c.conn.SetWriteDeadline(longAgo)
+	}
 }
 
 // Local is the client's address: what the server sees as the remote one.
@@ -130,7 +152,7 @@ func (c *Client) SendFromCallback(data []byte) {
 // write sends data; its deadline moves on as long as bytes do.
 func (c *Client) write(data []byte) error {
 	for len(data) > 0 {
-		c.conn.SetWriteDeadline(time.Now().Add(Patience))
+		c.writeWithin(Patience)
 		n, err := c.conn.Write(data[:min(len(data), 64<<10)])
 		c.sent.Add(int64(n))
 		data = data[n:]
@@ -188,7 +210,7 @@ func (c *Client) Echoed() bool { return len(c.echo) > 0 }
 func (c *Client) WaitEchoed() {
 	c.l.t.Helper()
 	c.WaitSent()
-	c.conn.SetReadDeadline(time.Now().Add(4 * Patience))
+	c.readWithin(4 * Patience)
 	e := <-c.echo
 	c.conn.SetReadDeadline(time.Time{})
 	switch {
@@ -228,6 +250,9 @@ func (c *Client) awaitProgress(done <-chan struct{}, moving *atomic.Int64, f Fai
 		case <-done:
 			return
 		case <-tick.C:
+		}
+		if c.l.loopDead() {
+			c.l.healthy()
 		}
 		if now := moving.Load(); now != last {
 			last, deadline = now, time.Now().Add(Patience)
@@ -296,7 +321,7 @@ const lookBack = 64 << 10
 // read fills p; its deadline moves on as long as bytes do.
 func (c *Client) read(p []byte) (n int, err error) {
 	for n < len(p) {
-		c.conn.SetReadDeadline(time.Now().Add(Patience))
+		c.readWithin(Patience)
 		m, err := c.conn.Read(p[n:])
 		n += m
 		c.received.Add(int64(m))
@@ -390,7 +415,7 @@ func (c *Client) WantGone() {
 	c.l.Did("%s waits for the server to close", c.Name)
 	buf := make([]byte, 64<<10)
 	for {
-		c.conn.SetReadDeadline(time.Now().Add(Patience))
+		c.readWithin(Patience)
 		_, err := c.conn.Read(buf)
 		if err == nil {
 			continue
@@ -444,7 +469,8 @@ func (c *Client) Suspect(rules ...Rule) { c.suspects = rules }
 // Ping sends one byte and reads what there is, without a word about errors: for a
 // client that only has to be active, on another goroutine than the test's.
 func (c *Client) Ping() {
-	c.conn.SetDeadline(time.Now().Add(Patience))
+	c.readWithin(Patience)
+	c.writeWithin(Patience)
 	var b [64]byte
 	if _, err := c.conn.Write([]byte{'.'}); err == nil {
 		c.conn.Read(b[:])
@@ -569,7 +595,8 @@ func (c *Client) CloseWriteWhenSent() {
 func (c *Client) EchoOrGone(data []byte) bool {
 	c.l.t.Helper()
 	c.l.healthy()
-	c.conn.SetDeadline(time.Now().Add(Patience))
+	c.readWithin(Patience)
+	c.writeWithin(Patience)
 	if _, err := c.conn.Write(data); err != nil {
 		return false
 	}

@@ -22,9 +22,11 @@ type output struct {
 	verdict map[string]string // "PASS", "FAIL", "SKIP"
 	last    string            // the test that started last
 
-	line  []byte
-	tail  []byte
-	crash []byte // from the runtime's "panic:" or "fatal error:" on
+	line    []byte
+	logging bool   // the testing package's own log, which the report has
+	printed []byte // by the test that started last, without that
+	tail    []byte
+	crash   []byte // from the runtime's "panic:" or "fatal error:" on
 }
 
 var (
@@ -63,6 +65,7 @@ func (o *output) flush() {
 	if len(line) == 0 {
 		return
 	}
+	o.print(line)
 	o.tail = append(o.tail, line...)
 	if len(o.tail) > 2*tailSize {
 		o.tail = append(o.tail[:0], o.tail[len(o.tail)-tailSize:]...)
@@ -77,10 +80,46 @@ func (o *output) event(kind, test string) {
 		o.started, o.verdict = map[string]bool{}, map[string]string{}
 	}
 	if kind == "=== RUN" {
+		o.printed = o.printed[:0]
 		o.started[test], o.last = true, test
 		return
 	}
 	o.verdict[test] = strings.TrimPrefix(kind, "--- ")
+}
+
+// logLine is how the testing package begins what a test logs; the lines after it are
+// indented more.
+var logLine = regexp.MustCompile(`^ {4}\w+\.go:\d+: `)
+
+// print keeps line if the subject has printed it, and the testing package has not.
+func (o *output) print(line []byte) {
+	switch {
+	case logLine.Match(line):
+		o.logging = true
+		return
+	case o.logging && (bytes.HasPrefix(line, []byte("        ")) || len(bytes.TrimSpace(line)) == 0):
+		return
+	}
+	o.logging = false
+	switch strings.TrimSpace(string(line)) {
+	case "PASS", "FAIL":
+		return
+	}
+	o.printed = append(o.printed, line...)
+	if len(o.printed) > 2*tailSize {
+		o.printed = append(o.printed[:0], o.printed[len(o.printed)-tailSize:]...)
+	}
+}
+
+// lastPrinted are the last lines that the subject printed in the test that started
+// last, at most n of them.
+func (o *output) lastPrinted(n int) string {
+	text := strings.TrimRight(strings.ToValidUTF8(string(o.printed), "?"), "\n")
+	lines := strings.Split(text, "\n")
+	if more := len(lines) - n; more > 0 {
+		return fmt.Sprintf("(%d lines more before these)\n", more) + strings.Join(lines[more:], "\n")
+	}
+	return text
 }
 
 func (o *output) text() string {

@@ -71,3 +71,14 @@ func TestCompilerLines(t *testing.T) {
 	assert.Equal(t, []string{"lessons/01-select/server.go:3:5: undefined: x", "\thave ()", "\twant (int)"}, compilerLines(out))
 	assert.Empty(t, compilerLines("go: cannot find module\n"))
 }
+
+func TestWhatTheSubjectPrintsIsToldFromTheTestsLog(t *testing.T) {
+	o := &output{}
+	fmt.Fprint(o, "\x16=== RUN   TestStep01_A\nof another test\n\x16--- PASS: TestStep01_A (0.00s)\n\x16=== RUN   TestStep01_B\n")
+	fmt.Fprint(o, "open 9\nno line end")
+	fmt.Fprint(o, "\x16=== NAME  TestStep01_B\n    setup.go:45: \n        FAILED  step 1\n        \n          a problem\n\nbye\n\x16--- FAIL: TestStep01_B (0.00s)\nFAIL\n")
+	o.flush()
+	assert.Equal(t, "open 9\nno line endbye", o.lastPrinted(10))
+	assert.Equal(t, "(1 lines more before these)\nno line endbye", o.lastPrinted(1))
+	assert.Contains(t, o.text(), "of another test")
+}

@@ -238,6 +238,13 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	out.flush()
 	r := Result{Step: n, Title: step.Title, Seconds: time.Since(start).Seconds(), Output: out.text()}
 	r.Reports = readReports(reportFile)
+	for i := range r.Reports {
+		if rep := &r.Reports[i]; rep.Outcome == report.Failed && rep.Test == out.last {
+			if text := out.lastPrinted(10); text != "" {
+				rep.Evidence = append(rep.Evidence, report.Evidence{Name: "printed during this test", Text: text})
+			}
+		}
+	}
 	b.judge(&r, step, end, out, limits)
 	return r, nil
 }
