@@ -132,6 +132,7 @@ func runReset(a *app, _ *flag.FlagSet, args []string) error {
 	default:
 		a.printf("lesson %s is as it was delivered: %s\n", l.Folder, strings.Join(files, ", "))
 		a.printf("your files are kept in %s\n", filepath.ToSlash(rel))
+		a.printf("to have them back: cp %s/*.go lessons/%s/\n", filepath.ToSlash(rel), l.Folder)
 	}
 	return nil
 }

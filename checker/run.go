@@ -188,6 +188,10 @@ func (a *app) stepLine(l catalogue.Lesson, r runner.Result) {
 	default:
 		sign, color = a.sign("–", "--"), report.Blue
 	}
+	if !compiles(r) {
+		a.printf("  %s  %-6s does not compile\n", a.paint(color, fmt.Sprintf("%-2s", sign)), l.ID(0))
+		return
+	}
 	a.printf("  %s  %-6s %-50s %6.2f s\n", a.paint(color, fmt.Sprintf("%-2s", sign)), l.ID(r.Step), r.Title, r.Seconds)
 	if r.Outcome == report.Unavailable {
 		for _, rep := range r.Reports {
@@ -195,6 +199,8 @@ func (a *app) stepLine(l catalogue.Lesson, r runner.Result) {
 		}
 	}
 }
+
+func compiles(r runner.Result) bool { return len(r.Reports) != 1 || r.Reports[0].Compiles() }
 
 func (a *app) wrapped(indent int, s string) {
 	for _, line := range report.Wrap(s, 78-indent) {
@@ -242,7 +248,7 @@ func (a *app) summary(s runner.Subject, r runJSON, only int) {
 	a.printf("\n")
 	switch {
 	case r.Outcome == report.Failed || r.Outcome == report.NotStarted:
-		if s.Name == "yours" {
+		if s.Name == "yours" && compiles(last) {
 			a.printf("  Read: lessons/%s/README.md, step %d    Stuck? go run ./checker hint %s\n", l.Folder, last.Step, l.ID(last.Step))
 		}
 	case only != 0:

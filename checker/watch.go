@@ -49,8 +49,8 @@ func runWatch(a *app, f *flag.FlagSet, args []string) error {
 // watcher is the state of one watch: the reader's place, and the run that is on.
 type watcher struct {
 	*app
-	lesson  catalogue.Lesson
-	limits  runner.Limits
+	lesson   catalogue.Lesson
+	limits   runner.Limits
 	current  int
 	passed   bool // the current step has, with the present files
 	finished bool // every step had passed before the watch began: it runs them all, and goes on

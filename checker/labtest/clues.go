@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -143,4 +144,19 @@ func pollProblem(err error) string {
 		return fmt.Sprintf("Poll should take a signal for a turn in which nothing was ready, but returned the error %q", err)
 	}
 	return fmt.Sprintf("Poll should return an error only when the loop cannot go on, but returned %q", err)
+}
+
+// tooEarly says of an unwritten step that the tests of an earlier one have reached it,
+// which they do not when that is right.
+func tooEarly(missing string, step int, stack string) string {
+	_, n, _ := strings.Cut(missing, ".")
+	if later, err := strconv.Atoi(n); err != nil || step == 0 || later <= step {
+		return ""
+	}
+	text := fmt.Sprintf(". But this is a test of step %d, which is right only if it does without: look first why it was called", step)
+	if frames := strings.Split(readerFrames(stack), "\n"); len(frames) > 1 {
+		file, call, _ := strings.Cut(frames[1], "  ")
+		text += fmt.Sprintf(" (in %s, %s)", call, file)
+	}
+	return text
 }

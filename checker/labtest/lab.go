@@ -639,7 +639,7 @@ func (l *Lab) failFault(f fault) {
 	case errors.As(err, &missing), errors.As(f.err, &missing):
 		l.failed = true
 		l.feed()
-		l.publish(report.Report{Outcome: report.NotStarted, Problem: missing.Error()})
+		l.publish(report.Report{Outcome: report.NotStarted, Problem: missing.Error() + tooEarly(missing.Step, step(l.t.Name()), f.stack)})
 		l.t.FailNow()
 	case f.panic != nil:
 		l.Got("panic: %v", f.panic)

@@ -38,12 +38,24 @@ func Text(r Report, o Options) string {
 	}
 	if r.Cause != nil {
 		p.heading("Likely cause")
-		p.wrap(4, r.Cause.Text)
+		p.wrap(4, fullSentence(r.Cause.Text))
 		if r.Cause.Read != "" {
 			p.wrap(4, "Read: "+r.Cause.Read)
 		}
 	}
 	return p.b.String()
+}
+
+// fullSentence is s with a capital and a full stop; a name that it begins with stays.
+func fullSentence(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	if r, size := utf8.DecodeRuneInString(s); !strings.ContainsAny(word, "./_()") {
+		s = string(unicode.ToUpper(r)) + s[size:]
+	}
+	if s != "" && !strings.ContainsAny(s[len(s)-1:], ".?!)") {
+		s += "."
+	}
+	return s
 }
 
 type page struct {
@@ -73,6 +85,8 @@ func title(r Report) string {
 		sentence = r.Test
 	}
 	switch {
+	case !r.Compiles():
+		return "it does not compile"
 	case r.Step == 0:
 		return sentence
 	case sentence == "":

@@ -47,6 +47,12 @@ type Evidence struct {
 	Text string `json:"text"`
 }
 
+// DoesNotCompile is the ID of the cause of a report on files that do not compile.
+const DoesNotCompile = "does-not-compile"
+
+// Compiles tells whether r is of files that do.
+func (r Report) Compiles() bool { return r.Cause == nil || r.Cause.ID != DoesNotCompile }
+
 // Cause is a mistake that explains a failure.
 type Cause struct {
 	ID   string `json:"id"`             // stable, such as "write-interest-left-armed"; mutants name it

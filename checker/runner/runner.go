@@ -72,6 +72,7 @@ var ErrNoGo = errors.New("there is no go command on PATH: install Go from https:
 type CompileError struct {
 	Lesson string
 	Lines  []string // the compiler's, with paths from the root of the clone
+	Why    string   // what they mean, if that is known
 }
 
 func (e *CompileError) Error() string {
@@ -80,11 +81,36 @@ func (e *CompileError) Error() string {
 
 // Report is the error as a report on step.
 func (e *CompileError) Report(step int) report.Report {
+	why := e.Why
+	if why == "" {
+		why = "The first line names the file, the line and what the compiler expected; the lines after it may be the same mistake again."
+	}
 	return report.Report{Lesson: e.Lesson, Step: step, Outcome: report.Failed,
 		Problem:  "the lesson's files should compile, but do not",
 		Evidence: []report.Evidence{{Name: "the compiler says", Text: strings.Join(e.Lines, "\n")}},
-		Cause: &report.Cause{ID: "does-not-compile",
-			Text: "the first line names the file, the line and what the compiler expected; the lines after it may be the same mistake again"}}
+		Cause:    &report.Cause{ID: report.DoesNotCompile, Text: why}}
+}
+
+var twoPackages = regexp.MustCompile(`found packages (\w+) \((\S+)\) and (\w+) \((\S+)\)`)
+
+// setupError is the go command's complaint about the folder as a whole, if that is what
+// out is.
+func (s Subject) setupError(out string) *CompileError {
+	dir := "lessons/" + s.Lesson.Folder + "/"
+	if m := twoPackages.FindStringSubmatch(out); m != nil {
+		e := &CompileError{Lesson: s.Lesson.Folder, Why: "All files of the folder have to begin with the same line, package " + s.Lesson.Package + "."}
+		for _, i := range []int{1, 3} {
+			if m[i] != s.Lesson.Package && m[i] != s.Lesson.Package+"_test" {
+				e.Lines = append(e.Lines, fmt.Sprintf("%s%s: its package is %s, and should be %s", dir, m[i+1], m[i], s.Lesson.Package))
+			}
+		}
+		return e
+	}
+	if strings.Contains(out, "no non-test Go files") || strings.Contains(out, "no Go files") {
+		return &CompileError{Lesson: s.Lesson.Folder, Lines: []string{dir + s.Lesson.MainFile() + " is missing"},
+			Why: "The file that you write in is not there. The command in the note brings back what you committed last, go run ./checker reset " + s.Lesson.ID(0) + " the skeleton."}
+	}
+	return nil
 }
 
 // Build builds s. The binary is kept under .iolab/cache if that can be written,
@@ -132,6 +158,9 @@ func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	}
 	if errors.Is(err, ErrNoGo) {
 		return nil, err
+	}
+	if e := s.setupError(out); e != nil {
+		return nil, e
 	}
 	return nil, fmt.Errorf("go test -c of lesson %s failed (%v):\n%s", s.Lesson.Folder, err, strings.TrimSpace(out))
 }
