@@ -12,7 +12,7 @@ import (
 	"iolab/checker/runner"
 )
 
-// Serve and verify: programs of the lab that the checker builds and runs in the
+// Serve, doctor and verify: programs of the lab that the checker builds and runs in the
 // foreground.
 
 func runServe(a *app, args []string) error {
@@ -72,6 +72,17 @@ func (a *app) foreground(pkg string, args []string) error {
 	return nil
 }
 
+// runDoctor runs the doctor, which is a program of its own so that the map does not
+// wait for golang.org/x/sys to be compiled.
+func runDoctor(a *app, _ *flag.FlagSet, _ []string) error {
+	return a.foreground("./checker/doctor/doctor", a.style())
+}
+
+// style are the flags that every program of the checker's has.
+func (a *app) style() []string {
+	return []string{fmt.Sprintf("-json=%v", a.json), fmt.Sprintf("-ascii=%v", a.ascii), fmt.Sprintf("-no-color=%v", a.plain)}
+}
+
 func verifyFlags(f *flag.FlagSet) {
 	f.Bool("quick", false, "leave out the reader's path and the repetitions")
 	f.Bool("race", false, "run the solutions with the race detector, too")
@@ -91,12 +102,10 @@ func runVerify(a *app, f *flag.FlagSet, args []string) error {
 		}
 		args = []string{l.Folder}
 	}
-	pass := []string{
+	pass := append(a.style(),
 		fmt.Sprintf("-quick=%v", value[bool](f, "quick")), fmt.Sprintf("-race=%v", value[bool](f, "race")),
 		fmt.Sprintf("-count=%d", value[int](f, "count")),
-		fmt.Sprintf("-json=%v", a.json), fmt.Sprintf("-ascii=%v", a.ascii), fmt.Sprintf("-no-color=%v", a.plain),
-		"-commands=" + a.commandTable(),
-	}
+		"-commands="+a.commandTable())
 	return a.foreground("./checker/verify/verify", append(pass, args...))
 }
 

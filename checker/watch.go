@@ -18,7 +18,6 @@ import (
 )
 
 func watchFlags(f *flag.FlagSet) {
-	f.Bool("poll", false, "look at the files' times instead of waiting for notifications")
 	limitFlags(f)
 }
 
@@ -43,7 +42,7 @@ func runWatch(a *app, f *flag.FlagSet, args []string) error {
 			w.finished = true
 		}
 	}
-	return w.loop(value[bool](f, "poll"))
+	return w.loop()
 }
 
 // watcher is the state of one watch: the reader's place, and the run that is on.
@@ -65,10 +64,10 @@ type outcome struct {
 	err     error
 }
 
-func (w *watcher) loop(poll bool) error {
+func (w *watcher) loop() error {
 	ctx, stop := context.WithCancel(w.ctx)
 	defer stop()
-	changes := watch.Changes(ctx, []string{w.lesson.Dir(w.root), filepath.Join(w.root, "lessons", "engine")}, poll)
+	changes := watch.Changes(ctx, []string{w.lesson.Dir(w.root), filepath.Join(w.root, "lessons", "engine")})
 	keys := w.keys(ctx)
 	w.begin(ctx)
 	for {

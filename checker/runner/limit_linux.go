@@ -6,8 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 )
 
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
@@ -15,15 +14,27 @@ func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL
 // limit caps the descriptors of a process, never above what it has, and leaves no
 // core files.
 func limit(pid int, l Limits) {
-	var now unix.Rlimit
-	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now) == nil && l.Files > 0 {
-		now.Cur, now.Max = min(now.Cur, l.Files), min(now.Max, l.Files)
-		unix.Prlimit(pid, unix.RLIMIT_NOFILE, &now, nil)
+	var now rlimit
+	if prlimit(pid, syscall.RLIMIT_NOFILE, nil, &now) && l.Files > 0 {
+		now.cur, now.max = min(now.cur, l.Files), min(now.max, l.Files)
+		prlimit(pid, syscall.RLIMIT_NOFILE, &now, nil)
 	}
-	if unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &now) == nil {
-		now.Cur = 0
-		unix.Prlimit(pid, unix.RLIMIT_CORE, &now, nil)
+	if prlimit(pid, syscall.RLIMIT_CORE, nil, &now) {
+		now.cur = 0
+		prlimit(pid, syscall.RLIMIT_CORE, &now, nil)
 	}
+}
+
+// rlimit is struct rlimit64 of prlimit(2).
+type rlimit struct{ cur, max uint64 }
+
+// prlimit is prlimit(2). (golang.org/x/sys/unix has it, and would cost a second of
+// compilation before the first map.)
+func prlimit(pid, resource int, set, get *rlimit) bool {
+	// SAFETY: the kernel reads set and writes get during the call only.
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), uintptr(resource),
+		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(get)), 0, 0)
+	return errno == 0
 }
 
 // groupMemory is the resident memory of a process group.

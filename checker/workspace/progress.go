@@ -4,10 +4,10 @@
 package workspace
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -173,7 +173,7 @@ func Touch(root string, l catalogue.Lesson) { fingerprint(root, l, "solutions/"+
 func Fingerprint(root string, l catalogue.Lesson) string { return fingerprint(root, l) }
 
 func fingerprint(root string, l catalogue.Lesson, more ...string) string {
-	h := sha256.New()
+	h := fnv.New128a()
 	fmt.Fprintln(h, runtime.GOOS, runtime.GOARCH)
 	tops := []string{"go.mod", "lessons/" + l.Folder, "lessons/engine", "checker/conformance", "checker/labtest", "checker/probe", "checker/report"}
 	for _, top := range append(tops, more...) {
@@ -191,7 +191,7 @@ func fingerprint(root string, l catalogue.Lesson, more ...string) string {
 			return nil
 		})
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Current is the lesson to go on with: the first one that runs here and has a step that
