@@ -27,6 +27,7 @@ type Client struct {
 	sent     atomic.Int64
 	received atomic.Int64
 	sending  sync.WaitGroup
+	sentAll  atomic.Bool // SendInBackground has come to its end
 	sendErr  error
 	ended    atomic.Bool // it has ended its output
 	wasReset atomic.Bool // it has reset its connection
@@ -168,7 +169,9 @@ func (c *Client) write(data []byte) error {
 // for it.
 func (c *Client) SendInBackground(data []byte) {
 	c.l.Did("%s begins to send %s", c.Name, count(len(data)))
+	c.sentAll.Store(false)
 	c.sending.Go(func() {
+		defer c.sentAll.Store(true)
 		for len(data) > 0 {
 			// No deadline: a server that pauses a client that does not read is right.
 			c.conn.SetWriteDeadline(time.Time{})
@@ -269,16 +272,50 @@ func (c *Client) awaitProgress(done <-chan struct{}, moving *atomic.Int64, f Fai
 func (c *Client) WaitStalled() int64 {
 	c.l.t.Helper()
 	c.l.Did("%s does not read, and waits until the server takes no more", c.Name)
-	last, since := int64(-1), time.Now()
-	for time.Since(since) < 300*time.Millisecond {
-		if now := c.sent.Load(); now != last {
-			last, since = now, time.Now()
+	var last flow
+	since, turns := time.Now(), c.l.loop.turns.Load()
+	for quiet := time.Duration(0); quiet < 300*time.Millisecond; quiet = time.Since(since) {
+		now := c.flow()
+		if now != last {
+			last, since, turns = now, time.Now(), c.l.loop.turns.Load()
 		}
 		c.l.healthy()
+		// Where the kernel shows its queues there is no need to wait so long: all has been
+		// taken; or the client has more, the server's kernel has bytes too, and a few turns
+		// of the loop have gone by that took none.
+		if now.seen && (now.taken() || quiet > 100*time.Millisecond && now.stuck() && c.l.loop.turns.Load()-turns >= 5) {
+			break
+		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	c.l.Got("it took %s", count(int(last)))
-	return last
+	c.l.Got("it took %s", count(int(last.sent)))
+	return last.sent
+}
+
+// flow is where a background sender's bytes are.
+type flow struct {
+	sent, received int64 // by the client's kernel, by OnData
+	unsent, unread int   // in the client's send queue, in the server's receive queue
+	done           bool  // the client's kernel has all
+	seen           bool  // the queues could be looked at
+}
+
+func (f flow) taken() bool { return f.done && f.unsent == 0 && f.unread == 0 && f.received == f.sent }
+func (f flow) stuck() bool { return f.unsent > 0 && f.unread > 0 }
+
+func (c *Client) flow() flow {
+	f := flow{sent: c.sent.Load(), received: c.Received(), done: c.sentAll.Load()}
+	client, err := c.sock()
+	if err != nil || c.l.several {
+		return f
+	}
+	if _, ok := probe.Arrived(c.serverFD, c.local); !ok {
+		c.serverFD = c.ServerFD()
+	}
+	if server, err := probe.Queues(c.serverFD); err == nil {
+		f.unsent, f.unread, f.seen = client.Unsent, server.Unread, true
+	}
+	return f
 }
 
 // Want reads as many bytes as want has and compares them.
