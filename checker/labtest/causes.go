@@ -132,7 +132,7 @@ var rules = []Rule{
 
 	// Bytes do not come.
 	{"shutdown-sends-no-fin", []Symptom{NoEOF}, func(s *Scene) bool {
-		return s.In(").Shutdown") && s.halfOpen() && s.Sock.State == "ESTABLISHED" && s.Client.received.Load() == 0
+		return s.In(").Shutdown") && s.halfOpen() && s.Sock.State == "ESTABLISHED" && s.Untold != nil
 	}},
 	{"fin-not-sent", []Symptom{NoEOF}, func(s *Scene) bool {
 		return s.Known && !s.Gone && s.Queued == 0 && s.Sock.State == "ESTABLISHED"

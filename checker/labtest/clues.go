@@ -23,6 +23,7 @@ type Clues struct {
 	Echo        bool             // the service sends back what it gets, and nothing else
 	Ready       []probe.FD       // descriptors that New opened, not TCP, with something to read: a wake that nobody took
 	ShutdownErr error            // what Shutdown returned, if it has
+	Untold      *Client          // a client that was sent nothing, and has not had the end of data either
 }
 
 // conspicuous is the client whose server's end has something that nobody takes, for
@@ -47,6 +48,21 @@ func (l *Lab) conspicuous(fds []probe.FD) *Client {
 	return nil
 }
 
+// untold is a client that was sent nothing, not even the end of data; nil if there is
+// none.
+func (l *Lab) untold(fds []probe.FD) *Client {
+	for _, fd := range fds {
+		for _, c := range l.clients {
+			if fd.Kind == "tcp" && fd.Remote == c.local && fd.State == "ESTABLISHED" && c.received.Load() == 0 {
+				if sock, err := probe.Queues(fd.Num); err == nil && sock.Unsent == 0 {
+					return c
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // clues gathers them; fds are all of the process's.
 func (l *Lab) clues(s *Scene, fds []probe.FD) {
 	s.Open, s.Strangers = l.service.strangers(l.clients)
@@ -60,6 +76,9 @@ func (l *Lab) clues(s *Scene, fds []probe.FD) {
 	if l.shutdown != nil && len(l.shutdown) > 0 {
 		s.ShutdownErr = <-l.shutdown
 		l.shutdown <- s.ShutdownErr
+	}
+	if l.shutdown != nil && s.Symptom == NoEOF {
+		s.Untold = l.untold(fds)
 	}
 	own := probe.Leaked(l.before, l.afterNew)
 	for _, fd := range fds {
@@ -84,6 +103,9 @@ func gained(a, b engine.Stats) engine.Stats {
 
 // clueLines are the clues in words.
 func (s *Scene) clueLines(add func(name, format string, args ...any)) {
+	if s.Untold != nil && s.Untold != s.Client {
+		add("another client", "%s, to which nothing is queued, has not had the end of data either", s.Untold.Name)
+	}
 	for i, fd := range s.Ready {
 		if i == 0 || fd.Target != s.Ready[i-1].Target {
 			add("ready, and not read", "%v, which New opened", fd)

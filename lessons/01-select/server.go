@@ -123,8 +123,8 @@ func (e *Engine) Stats() engine.Stats { return e.stats }
 
 // Poll implements [engine.Engine].
 //
-// TODO step 2: select on copies of the two sets, then dispatch, sweep, reap and unpark. A signal
-// (EINTR) is a turn in which nothing was ready. Count the call, the wakeup and, at the
+// TODO step 2: ErrClosed after Close. Select on copies of the two sets, for e.wait(timeout), then
+// dispatch, sweep, reap and unpark. A signal (EINTR) is a turn in which nothing was ready. Count the call, the wakeup and, at the
 // end, the turn.
 func (e *Engine) Poll(timeout time.Duration) error {
 	panic(engine.NotImplemented("01.2", "Engine.Poll"))
@@ -172,14 +172,14 @@ func (e *Engine) dispatch(reads, writes *sys.FdSet) {
 // accept takes what waits in the accept queue, within a budget; select reports the
 // listener again if there is more.
 //
-// TODO step 3: accept until EAGAIN, at most acceptBudget times. Out of descriptors: park. Other
-// errors are about one client, not about the listener.
+// TODO step 3: accept until EAGAIN, at most acceptBudget times. Out of descriptors (EMFILE,
+// ENFILE, ENOBUFS, ENOMEM): park. Other errors are about one client, not about the listener.
 func (e *Engine) accept() {
 	panic(engine.NotImplemented("01.3", "Engine.accept"))
 }
 
 // TODO step 3: refuse (close, and count) what is too many or does not fit into an fd_set; else
-// make the conn, note it, put it into the read set, and tell the handler.
+// set TCP_NODELAY, make the conn, note it, put it into the read set, and tell the handler.
 func (e *Engine) open(fd int, peer netip.AddrPort) {
 	panic(engine.NotImplemented("01.3", "Engine.open"))
 }
@@ -223,7 +223,8 @@ func (c *conn) write(p []byte) (int, error) {
 // writers with nothing queued is ready at once, each time: a busy loop.
 //
 // TODO step 5: the first lines are step 4's: an end of data with nothing left to send ends the
-// connection. Then put the descriptor into the sets, or take it out, as c stands now.
+// connection. Then throttle, and put the descriptor into the sets, or take it out, as c
+// stands now.
 func (c *conn) update() {
 	if c.eof && c.queue.Len() == 0 {
 		c.end(nil)

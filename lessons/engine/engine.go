@@ -78,7 +78,8 @@ type Engine interface {
 	// each connection when its peer has closed too. It
 	// runs the loop itself until the last connection is gone or ctx is done; what
 	// is left then is closed with [ErrShutdown], and Shutdown returns ctx's error.
-	// The engine is closed afterwards in any case.
+	// The engine is closed afterwards in any case: a second Shutdown, like one after
+	// Close, does nothing and returns [ErrClosed].
 	Shutdown(ctx context.Context) error
 
 	// Close closes the listener and all connections at once, which get OnClose
@@ -120,10 +121,11 @@ type Conn interface {
 	// no more than Config.LowWater are left: the peer that does not read is not
 	// read from.
 	//
-	// Send returns [ErrBackpressure] and keeps nothing of p if the queue would
-	// grow past Config.HardLimit, and [ErrClosed] after CloseWrite, after Close,
-	// and in OnClose. After any other error the connection is lost and gets its
-	// OnClose with the same error.
+	// Send returns [ErrBackpressure] and keeps nothing of p if what is queued and p
+	// are together longer than Config.HardLimit, however much the kernel would take
+	// (so a p that is longer never goes), and [ErrClosed] after CloseWrite, after
+	// Close, and in OnClose. After any other error the connection is lost and gets
+	// its OnClose with the same error.
 	Send(p []byte) error
 
 	// Queued is the number of bytes that Send has taken and the kernel has not.
@@ -131,11 +133,11 @@ type Conn interface {
 
 	// CloseWrite ends the output: what is queued is sent, then the end of data
 	// (FIN). Input goes on until the peer ends it too, and then the connection
-	// closes. A second CloseWrite does nothing.
+	// closes. A second CloseWrite, or one after Close, does nothing and returns nil.
 	CloseWrite() error
 
 	// Close closes the connection; what is still queued is dropped. (To have it
-	// sent first, call CloseWrite.) A second Close does nothing.
+	// sent first, call CloseWrite.) A second Close does nothing. Both return nil.
 	Close() error
 
 	// SetState and State keep one value for the handler.

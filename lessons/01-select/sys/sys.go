@@ -11,8 +11,8 @@ package sys
 
 import "net/netip"
 
-// Fits tells whether descriptor fd can be put into a set that has members in it
-// already. A bitmap has room for descriptors below FD_SETSIZE, however few there are;
+// Fits tells whether descriptor fd can be put into a set that has members descriptors in
+// it already (of all kinds: listener, wake pair, connections). A bitmap has room for descriptors below FD_SETSIZE, however few there are;
 // Winsock's array has room for FD_SETSIZE handles, however high they are.
 func Fits(fd, members int) bool { return fits(fd, members) }
 

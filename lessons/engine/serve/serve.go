@@ -100,7 +100,7 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	}
 
 	service := &engine.Timed{Handler: engine.Echo{}, Budget: o.cfg.TurnBudget, Report: func(callback string, c engine.Conn, took time.Duration) {
-		log.Warn("a callback held the loop up", "callback", callback, "conn", c.ID(), "peer", c.RemoteAddr(), "took", took)
+		log.Warn("a callback held the loop up, or the machine was busy", "callback", callback, "conn", c.ID(), "peer", c.RemoteAddr(), "took", took)
 	}}
 	e, err := newEngine(o.cfg, service)
 	if err != nil {
@@ -112,7 +112,7 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(signals, e.Wake)()
-	if err := loop(signals, e, service, log, o.stats); err != nil {
+	if err := loop(signals, e, service, log, o, limit); err != nil {
 		log.Error("the loop failed", "err", err)
 		e.Close()
 		return 1
@@ -133,7 +133,8 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 // loop runs e until ctx is done, with a line of statistics every interval in
 // which something happened. When a turn was slow, service is timed for a while, so
 // that a callback that is slow again is named.
-func loop(ctx context.Context, e engine.Engine, service *engine.Timed, log *slog.Logger, interval time.Duration) error {
+func loop(ctx context.Context, e engine.Engine, service *engine.Timed, log *slog.Logger, o options, maxFDs uint64) error {
+	interval := o.stats
 	last, due := e.Stats(), time.Now().Add(interval)
 	var timedUntil time.Time
 	for ctx.Err() == nil {
@@ -151,14 +152,31 @@ func loop(ctx context.Context, e engine.Engine, service *engine.Timed, log *slog
 		if s.Accepts != last.Accepts || s.BytesIn != last.BytesIn || s.Connections != last.Connections {
 			report(log, s, last)
 		}
+		if n := s.Refused - last.Refused; n > 0 {
+			log.Warn("clients were refused", "refused", n, "why", whyRefused(s, o.cfg))
+		}
+		if s.Parked != last.Parked {
+			log.Warn("no descriptors left: clients wait in the accept queue until a connection closes", "connections", s.Connections, "max_fds", maxFDs)
+		}
 		if s.SlowTurns != last.SlowTurns {
-			log.Warn("the loop was held up", "slow_turns", s.SlowTurns-last.SlowTurns, "longest_turn", s.LongestTurn)
+			log.Warn("the loop was held up, or the machine was busy", "slow_turns", s.SlowTurns-last.SlowTurns, "longest_turn_so_far", s.LongestTurn)
 			timedUntil = time.Now().Add(time.Minute)
 		}
 		service.On.Store(time.Now().Before(timedUntil))
 		last, due = s, time.Now().Add(interval)
 	}
 	return nil
+}
+
+// whyRefused is the limit that a server with the statistics s has met.
+func whyRefused(s engine.Stats, cfg engine.Config) string {
+	switch {
+	case cfg.MaxConnections > 0 && s.Connections >= cfg.MaxConnections:
+		return fmt.Sprintf("there are as many connections as -max-connections allows, %d", cfg.MaxConnections)
+	case s.Calls[engine.CallSelect] > 0:
+		return "select's sets end at FD_SETSIZE, 1024, whatever the descriptor limit is"
+	}
+	return "the mechanism has no room for more"
 }
 
 func report(log *slog.Logger, s, last engine.Stats) {

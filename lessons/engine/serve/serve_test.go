@@ -48,6 +48,13 @@ func TestAStepThatIsNotWrittenIsSaid(t *testing.T) {
 	assert.Contains(t, out.String(), "step 01.1 is not written yet: Engine.listen")
 }
 
+func TestTheLimitThatRefusesIsNamed(t *testing.T) {
+	s := engine.Stats{Connections: 3}
+	assert.Contains(t, whyRefused(s, engine.Config{MaxConnections: 3}), "-max-connections allows, 3")
+	s.Calls[engine.CallSelect] = 1
+	assert.Contains(t, whyRefused(s, engine.Config{}), "FD_SETSIZE")
+}
+
 func TestOtherPanicsGoOn(t *testing.T) {
 	assert.PanicsWithValue(t, "a bug", func() {
 		run(nil, io.Discard, func(engine.Config, engine.Handler) (engine.Engine, error) { panic("a bug") })
