@@ -2,6 +2,7 @@ package labtest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -112,15 +113,15 @@ func (c *Client) Local() netip.AddrPort { return c.local }
 // Pattern is n bytes that no shifted or repeated piece of itself is equal to; each
 // seed gives others.
 func Pattern(seed, n int) []byte {
-	p := make([]byte, n)
+	p := make([]byte, n+8)
 	x := uint64(seed)*0x9E3779B97F4A7C15 + 1
-	for i := range p {
+	for i := 0; i < n; i += 8 {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
-		p[i] = byte(x >> 32)
+		binary.LittleEndian.PutUint64(p[i:], x)
 	}
-	return p
+	return p[:n:n]
 }
 
 // Send sends data and waits until the kernel has it all.
@@ -282,8 +283,8 @@ func (c *Client) WaitStalled() int64 {
 		c.l.healthy()
 		// Where the kernel shows its queues there is no need to wait so long: all has been
 		// taken; or the client has more, the server's kernel has bytes too, and a few turns
-		// of the loop have gone by that took none.
-		if now.seen && (now.taken() || quiet > 100*time.Millisecond && now.stuck() && c.l.loop.turns.Load()-turns >= 5) {
+		// of the loop, if it makes any, have gone by that took none.
+		if now.seen && (now.taken() || quiet > 100*time.Millisecond && now.stuck() && (c.l.paused || c.l.loop.turns.Load()-turns >= 5)) {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)

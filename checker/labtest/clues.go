@@ -73,7 +73,7 @@ func (l *Lab) clues(s *Scene, fds []probe.FD) {
 	if s.Client != nil {
 		s.WasReset = s.Client.wasReset.Load()
 	}
-	if l.shutdown != nil && len(l.shutdown) > 0 {
+	if len(l.shutdown) > 0 {
 		s.ShutdownErr = <-l.shutdown
 		l.shutdown <- s.ShutdownErr
 	}

@@ -42,7 +42,7 @@ func patience() time.Duration {
 
 // slice is the timeout of the Polls that run the loop while a test does other
 // things. The lab does not count on Wake, which is a step of its own.
-const slice = 10 * time.Millisecond
+const slice = 2 * time.Millisecond
 
 // Lab is one engine under test.
 type Lab struct {
@@ -60,6 +60,7 @@ type Lab struct {
 	suspects []Rule
 	several  bool // see SeveralLoops
 	failed   bool
+	paused   bool   // no turns but the test's own
 	release  func() // set by Starve
 	crowds   bool   // clients that the lab does not know have connected
 
@@ -102,7 +103,7 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 		opt(&o)
 	}
 	warmUp()
-	l := &Lab{t: t, cfg: o.cfg, epfds: map[int]bool{}}
+	l := &Lab{t: t, cfg: o.cfg, epfds: map[int]bool{}, paused: true}
 	l.before, _ = probe.FDs(os.Getpid())
 	for _, fd := range l.before {
 		if fd.Kind == "epoll" {
@@ -299,12 +300,14 @@ func (l *Lab) Engine() engine.Engine { return l.engine }
 func (l *Lab) Pause() {
 	l.t.Helper()
 	l.onLoop("Poll", func() { l.loop.paused = true })
+	l.paused = true
 }
 
 // Resume goes on polling.
 func (l *Lab) Resume() {
 	l.t.Helper()
 	l.onLoop("Poll", func() { l.loop.paused = false })
+	l.paused = false
 }
 
 // Turn makes one turn, Poll(timeout), of a paused lab and returns how long it took.
