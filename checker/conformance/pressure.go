@@ -64,6 +64,7 @@ func ReadingGoesOnAtTheLowWaterMark(t *testing.T, newEngine Engine) {
 	cfg := engine.Config{HighWater: 4 << 20, LowWater: 64 << 10, HardLimit: 64 << 20}
 	answer := labtest.Pattern(11, 16<<20)
 	l := start(t, newEngine, labtest.WithConfig(cfg), labtest.WithHandler(service{open: func(c engine.Conn) { c.Send(answer) }}))
+	l.Did("in OnOpen the handler sends 16 MiB")
 	c := l.DialSmall()
 	conn := c.WantOpen()
 	c.Send([]byte("anybody there?"))
