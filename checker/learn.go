@@ -86,7 +86,7 @@ func reflow(text string, width int) (lines []string) {
 	fenced := false
 	for line := range strings.SplitSeq(text, "\n") {
 		fence := strings.HasPrefix(line, "```")
-		if fenced || fence || line == "" || strings.ContainsAny(line[:1], " \t-*|>") && !strings.HasPrefix(line, "**") {
+		if fenced || fence || line == "" || strings.ContainsAny(line[:1], " \t|>") || strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "* ") {
 			end()
 			lines = append(lines, line)
 		} else {
