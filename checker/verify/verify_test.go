@@ -76,6 +76,7 @@ func TestLessons(t *testing.T) {
 func TestMutants(t *testing.T) {
 	root := root(t)
 	for _, l := range here() {
+		workspace.Touch(root, l)
 		mutants, err := Mutants(root, l)
 		require.NoError(t, err)
 		t.Run(l.Folder, func(t *testing.T) {
