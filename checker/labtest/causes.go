@@ -374,13 +374,13 @@ var causes = map[string]cause{
 		"Engine.Shutdown in lessons/engine"},
 	"ready-list-never-empties": {
 		"The loop never waits, though no event comes: something stays on its own list of things to do, and nothing is done about it. What a connection is listed for has to end: a read that finds nothing (EAGAIN) clears readable, and one that may not be read is not listed.",
-		"Step \"Edges, and who remembers them\""},
+		"Step \"Edges\" | epoll(7)"},
 	"idle-beside-work": {
 		"A connection whose work was under way was closed as idle. The client waits for its answer; the time counts from when the work is done.",
-		"Offloader in the lesson"},
+		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
 	"away-for-ever": {
 		"The work of a connection was done long ago, it has not moved a byte since, and the idle timeout did not end it: only work that is still under way is an excuse.",
-		"Offloader in the lesson"},
+		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
 	"rearmed-by-half": {
 		"After its work the connection was armed again with less than before, and what is missing is never heard of again: EPOLL_CTL_MOD replaces the whole interest, EPOLLET included.",
 		"epoll_ctl(2), EPOLL_CTL_MOD"},
