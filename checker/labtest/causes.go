@@ -428,31 +428,31 @@ var causes = map[string]cause{
 		"epoll_ctl(2), EPOLLET"},
 	"epoll_ctl-per-stall": {
 		"epoll_ctl is called whenever the send queue fills or drains. Edge-triggered, EPOLLOUT can stay in the interest list for good: it is reported when there is room again, once.",
-		"Step \"Writing without epoll_ctl\" | epoll(7)"},
+		"Step \"Writing without epoll_ctl\""},
 	"work-on-the-loop": {
 		"Offload's work runs on the loop: while it waits, nobody else is served. Run it on a goroutine of its own.",
-		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
+		"Offloader in the lesson"},
 	"oneshot-not-rearmed": {
 		"The connection was taken out of sight with EPOLLONESHOT and never armed again: EPOLL_CTL_MOD with its full interest when the work is done.",
 		"epoll_ctl(2), EPOLLONESHOT"},
 	"read-while-away": {
 		"OnData was called for a connection whose earlier request is still being worked on: answers get out of order, and two goroutines meet in one connection.",
-		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
+		"Offloader in the lesson"},
 	"away-wakes-the-loop": {
 		"A connection that is with another goroutine goes on waking the loop with each packet. Take it out of sight (EPOLLONESHOT) until it comes back.",
 		"epoll_ctl(2), EPOLLONESHOT"},
 	"answer-to-a-stranger": {
 		"A connection was closed while its work was under way, its descriptor became another connection's, and the end of the work changed that one's registration. Check, under a lock, that the connection is still there.",
-		"Step \"A second goroutine\" | epoll(7)"},
+		"Step \"A second goroutine\""},
 	"answer-lost-in-shutdown": {
 		"Shutdown ended a connection whose work was under way, and its answer was lost: wait for it, within the deadline.",
-		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
+		"Offloader in the lesson"},
 	"one-loop-does-all": {
 		"All connections are on one loop. Each loop needs a listener of its own on the shared port (SO_REUSEPORT), in its own epoll instance, and a goroutine that polls it.",
 		"socket(7), SO_REUSEPORT"},
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
-		"03: Stats in lessons/03-epoll-et/loops.go | Engine.Stats in lessons/engine"},
+		"Loops.Stats in the lesson"},
 	"max-connections-per-loop": {
 		"Each loop counts for itself, so there are several times as many connections as Config.MaxConnections allows. Count them together.",
 		"Config.MaxConnections in lessons/engine"},
@@ -461,7 +461,7 @@ var causes = map[string]cause{
 		"runtime.LockOSThread"},
 	"connection-changes-loops": {
 		"A connection was served by two goroutines. One loop accepts it, and that loop alone reads, writes and closes it.",
-		"Step \"Several loops\" | epoll(7)"},
+		"Step \"Several loops\""},
 	"input-not-read": {
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
 		"Step \"Reading\" | read(2)"},

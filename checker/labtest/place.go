@@ -2,6 +2,7 @@ package labtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,8 +12,9 @@ import (
 
 // location is the lesson that a test runs in: where its causes send the reader.
 type location struct {
-	folder string // such as "01-select"
-	readme string // its text
+	folder string            // such as "01-select"
+	readme string            // its text
+	source map[string]string // and that of its Go files
 }
 
 // here is the working folder's, which go test makes the package's.
@@ -21,9 +23,35 @@ var here = func() location {
 	if err != nil {
 		return location{}
 	}
-	text, _ := os.ReadFile("README.md")
-	return location{filepath.Base(dir), string(text)}
+	return locate(dir)
 }()
+
+// locate reads the lesson in the folder dir.
+func locate(dir string) location {
+	l := location{folder: filepath.Base(dir), source: map[string]string{}}
+	text, _ := os.ReadFile(filepath.Join(dir, "README.md"))
+	l.readme = string(text)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && !strings.HasSuffix(file, "_test.go") {
+			l.source[filepath.Base(file)] = string(text)
+		}
+	}
+	return l
+}
+
+// declaring is the file of the lesson that declares name, which may be TYPE.MEMBER; ""
+// if none does.
+func (l location) declaring(name string) string {
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	declaration := regexp.MustCompile(`(?m)^(type |func (\(.*\) )?)` + regexp.QuoteMeta(name) + `\b`)
+	for _, file := range slices.Sorted(maps.Keys(l.source)) {
+		if declaration.MatchString(l.source[file]) {
+			return file
+		}
+	}
+	return ""
+}
 
 var (
 	alternative = regexp.MustCompile(`^([\d,]+): (.*)$`)
@@ -32,7 +60,8 @@ var (
 
 // place is the first of read's alternatives, which are separated by " | ", that is to
 // be found from this lesson: one may begin with the numbers of the lessons that it is
-// for, and Step "…" is a step of the lesson's README that begins so.
+// for, Step "…" is a step of the lesson's README that begins so, and "… in the lesson" is
+// something that one of its files declares. Where none fits it is the README itself.
 func (l location) place(read string) string {
 	for part := range strings.SplitSeq(read, " | ") {
 		if m := alternative.FindStringSubmatch(part); m != nil {
@@ -48,9 +77,16 @@ func (l location) place(read string) string {
 			}
 			return fmt.Sprintf("lessons/%s/README.md, step %s, %s", l.folder, heading[1], heading[2])
 		}
+		if name, ok := strings.CutSuffix(part, " in the lesson"); ok {
+			file := l.declaring(name)
+			if file == "" {
+				continue
+			}
+			return fmt.Sprintf("%s in lessons/%s/%s", name, l.folder, file)
+		}
 		return inFile(part)
 	}
-	return ""
+	return "lessons/" + l.folder + "/README.md"
 }
 
 // inFile names the file of the contract that has what is to be read.
