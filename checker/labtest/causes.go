@@ -377,10 +377,10 @@ var causes = map[string]cause{
 		"Step \"Edges\" | epoll(7)"},
 	"idle-beside-work": {
 		"A connection whose work was under way was closed as idle. The client waits for its answer; the time counts from when the work is done.",
-		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
+		"Offloader in the lesson"},
 	"away-for-ever": {
 		"The work of a connection was done long ago, it has not moved a byte since, and the idle timeout did not end it: only work that is still under way is an excuse.",
-		"03: Offloader in lessons/03-epoll-et/offload.go | Engine.Poll in lessons/engine"},
+		"Offloader in the lesson"},
 	"rearmed-by-half": {
 		"After its work the connection was armed again with less than before, and what is missing is never heard of again: EPOLL_CTL_MOD replaces the whole interest, EPOLLET included.",
 		"epoll_ctl(2), EPOLL_CTL_MOD"},
