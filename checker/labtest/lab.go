@@ -568,6 +568,13 @@ func (l *Lab) EpollTable() []probe.Interest {
 	return table
 }
 
+// HasRing tells whether the engine has an io_uring: its calls are the kernel's to make,
+// so whether a socket would block is nothing to the loop.
+func (l *Lab) HasRing() bool {
+	l.t.Helper()
+	return slices.ContainsFunc(probe.Leaked(l.before, l.afterNew), func(fd probe.FD) bool { return fd.Kind == "io_uring" })
+}
+
 // Listener is the descriptor of the engine's listener, -1 if there is none.
 func (l *Lab) Listener() int {
 	l.t.Helper()

@@ -134,10 +134,11 @@ func readable(fd int) bool {
 	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
 }
 
-// Steal reads away what has arrived on fd, and tells whether there was anything.
+// Steal reads away what has arrived on the socket fd, which may be in blocking mode, and
+// tells whether there was anything.
 func Steal(fd int) bool {
 	buf := make([]byte, 4096)
-	n, err := unix.Read(fd, buf)
+	n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 	return err == nil && n > 0
 }
 
