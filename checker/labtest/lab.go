@@ -127,6 +127,10 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 			l.engine = e
 		}
 	})
+	if errors.Is(err, probe.ErrUnavailable) {
+		l.loop.stop()
+		l.Unavailable("%v", err)
+	}
 	if err != nil {
 		l.loop.stop()
 		l.Fail(Failure{Symptom: NewFails, Problem: fmt.Sprintf("New should return an engine that listens, but returned the error %q", err)})
@@ -136,6 +140,27 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 	if !o.paused {
 		l.Resume()
 	}
+	return l
+}
+
+// Part is a lab without an engine, for tests of a part that an engine is built of: its
+// calls are made with [Lab.Do], on a goroutine that is locked to its thread. When the test
+// ends every descriptor must be back.
+func Part(t testing.TB) *Lab {
+	t.Helper()
+	warmUp()
+	l := &Lab{t: t, epfds: map[int]bool{}}
+	l.before, _ = probe.FDs(os.Getpid())
+	l.loop = newLoop()
+	l.service = newRecorder(engine.Echo{}, l.loop.tid)
+	t.Cleanup(func() {
+		t.Helper()
+		defer l.loop.stop()
+		if !l.failed && !l.loop.unwritten() {
+			l.healthy()
+			l.wantDescriptors(l.before, "the test is over")
+		}
+	})
 	return l
 }
 

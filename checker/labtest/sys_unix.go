@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -152,6 +153,13 @@ func (l *Lab) Interrupt(n int) {
 			signalThread(l.loop.tid)
 		}
 	}()
+}
+
+// OnGoHeap tells whether p is memory of Go's garbage collector: in the same 4 GiB as other
+// memory from there, which no mapping of another kind comes near.
+func OnGoHeap(p []byte) bool {
+	other := make([]byte, 1<<16)
+	return uint64(uintptr(unsafe.Pointer(&p[0])))>>32 == uint64(uintptr(unsafe.Pointer(&other[0])))>>32
 }
 
 // assign sets a limit, whose type differs among systems.

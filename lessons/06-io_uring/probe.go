@@ -52,8 +52,8 @@ func (f Features) String() string {
 type Options struct {
 	// Without are features not to be used: how an older kernel would have it.
 	Without Features
-	// SQPoll has a kernel thread take the submissions, which costs it a processor while
-	// there is work, and a second one after.
+	// SQPoll has a kernel thread take the submissions. It needs a processor to itself
+	// while there is work, and 10 ms longer.
 	SQPoll bool
 	// Direct keeps connections in a table of the ring instead of the process's: they
 	// have no descriptor.

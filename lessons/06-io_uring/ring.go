@@ -66,6 +66,8 @@ type waitArg struct {
 	ts  Timespec
 }
 
+const sqpollIdle = 10 // milliseconds without work after which the kernel's thread sleeps
+
 // TimeoutData is the UserData of the completions that Enter makes for itself on kernels
 // without IORING_FEAT_EXT_ARG. They mean nothing.
 const TimeoutData = math.MaxUint64
@@ -92,7 +94,7 @@ func Setup(entries uint32, o Options) (*Ring, error) {
 // know a flag says EINVAL.
 func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
 	for _, try := range setups(o) {
-		p = Params{CqEntries: 4 * entries, Flags: try.flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP}
+		p = Params{CqEntries: 4 * entries, Flags: try.flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, SqThreadIdle: sqpollIdle}
 		// SAFETY: the kernel reads and writes p until the call returns.
 		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(&p)), 0)
 		if errno == 0 {
@@ -169,14 +171,9 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 	var arg unsafe.Pointer
 	var size uintptr
 	if atLeast > 0 && timeout >= 0 {
-		r.wait.ts = Timespec{int64(timeout / time.Second), int64(timeout % time.Second)}
-		if r.features.Has(ExtArg) {
-			r.wait.arg.Ts = addrOf(&r.wait.ts)
-			flags |= IORING_ENTER_EXT_ARG
-			arg, size = unsafe.Pointer(&r.wait.arg), unsafe.Sizeof(r.wait.arg)
-		} else if !r.prepareTimeout(atLeast) {
-			atLeast = 0
-		}
+		var more uintptr
+		more, arg, size = r.limit(atLeast, timeout)
+		flags |= more
 	}
 	atomic.StoreUint32(r.cqHead, r.taken)
 	atomic.StoreUint32(r.sqTail, r.prepared)
@@ -187,8 +184,14 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 		}
 		flags |= more
 	}
+	// RawSyscall6 does not tell Go's scheduler that a call is on: right for one that does
+	// not wait, and it saves having the processor taken away and fetched back.
+	call := unix.RawSyscall6
+	if atLeast > 0 || flags&IORING_ENTER_SQ_WAIT != 0 {
+		call = unix.Syscall6
+	}
 	// SAFETY: arg points into r.page, which outlives the call.
-	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.prepared-atomic.LoadUint32(r.sqHead)),
+	_, _, errno := call(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.prepared-atomic.LoadUint32(r.sqHead)),
 		uintptr(atLeast), flags, uintptr(arg), size)
 	switch errno {
 	case 0, unix.ETIME, unix.EINTR:
@@ -217,15 +220,24 @@ func (r *Ring) sqpoll() (flags uintptr) {
 	return flags
 }
 
-// prepareTimeout prepares a timeout operation that also ends with the next atLeast
-// completions: how one waits on a kernel without IORING_FEAT_EXT_ARG.
-func (r *Ring) prepareTimeout(atLeast int) bool {
+// limit makes the wait for atLeast completions end after timeout: by an argument of
+// io_uring_enter, or else by a timeout operation, which also ends with that many
+// completions.
+func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg unsafe.Pointer, size uintptr) {
+	r.wait.ts = Timespec{int64(timeout / time.Second), int64(timeout % time.Second)}
+	if r.features.Has(ExtArg) {
+		r.wait.arg.Ts = addrOf(&r.wait.ts)
+		return IORING_ENTER_EXT_ARG, unsafe.Pointer(&r.wait.arg), unsafe.Sizeof(r.wait.arg)
+	}
 	sqe := r.SQE()
-	if sqe == nil {
-		return false
+	for ; sqe == nil; sqe = r.SQE() {
+		if r.Enter(0, 0) != nil {
+			return 0, nil, 0
+		}
 	}
 	sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = IORING_OP_TIMEOUT, -1, addrOf(&r.wait.ts), 1, uint64(atLeast), TimeoutData
-	return true
+	r.inFlight-- // it needs nothing of ours once it is under way
+	return 0, nil, 0
 }
 
 // Ready gives the places of all completions taken so far back to the kernel, and returns
@@ -239,11 +251,14 @@ func (r *Ring) Ready() int {
 func (r *Ring) Next() CQE {
 	cqe := r.cqes[r.taken&r.cqMask]
 	r.taken++
-	if cqe.Flags&IORING_CQE_F_MORE == 0 {
+	if cqe.Flags&IORING_CQE_F_MORE == 0 && cqe.UserData != TimeoutData {
 		r.inFlight--
 	}
 	return cqe
 }
+
+// Prepared tells whether there are submissions that the kernel has not seen.
+func (r *Ring) Prepared() bool { return r.prepared != *r.sqTail }
 
 // InFlight is the number of operations that have still to complete. While it is not 0
 // the kernel may write to the memory that they were given.

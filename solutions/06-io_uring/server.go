@@ -21,7 +21,7 @@ import (
 
 const (
 	ringEntries   = 1024                   // submissions of one turn, before it has to call the kernel twice
-	bufferCount   = 1024                   // receive buffers, of all connections together
+	bufferCount   = 2048                   // receive buffers, of all connections together
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
 	directTable   = 1 << 14                // most connections without a descriptor
@@ -236,8 +236,18 @@ func (e *Engine) Poll(timeout time.Duration) error {
 	}
 	e.feed()
 	e.flush()
-	if err := e.enter(e.wait(timeout)); err != nil {
-		return err
+	if e.ring.Prepared() || timeout == 0 {
+		// What is handed over now is mostly done at once (a send, a close).
+		if err := e.enter(0); err != nil {
+			return err
+		}
+	}
+	if e.ring.Ready() == 0 {
+		if wait := e.wait(timeout); wait != 0 {
+			if err := e.enter(wait); err != nil {
+				return err
+			}
+		}
 	}
 	e.now = time.Now()
 	e.turn++
