@@ -593,6 +593,14 @@ func (l *Lab) EpollTable() []probe.Interest {
 	return table
 }
 
+// Rings are the io_urings that have been made since the test began: the engine's.
+func (l *Lab) Rings() []probe.Ring {
+	rings, _ := probe.Rings(os.Getpid())
+	return slices.DeleteFunc(rings, func(r probe.Ring) bool {
+		return slices.ContainsFunc(l.before, func(fd probe.FD) bool { return fd.Kind == "io_uring" && fd.Num == r.FD })
+	})
+}
+
 // HasRing tells whether the engine has an io_uring: its calls are the kernel's to make,
 // so whether a socket would block is nothing to the loop.
 func (l *Lab) HasRing() bool {

@@ -94,8 +94,8 @@ func hasEvent(i probe.Interest, event string) bool {
 func (l *Lab) look(f Failure) *Scene {
 	s := &Scene{Failure: f, Config: l.Config()}
 	pid := os.Getpid()
-	if rings, err := probe.Rings(pid); err == nil && len(rings) > 0 {
-		s.HasRing, s.Ring = true, rings[len(rings)-1]
+	if rings := l.Rings(); len(rings) > 0 {
+		s.HasRing, s.Ring = true, rings[0]
 	}
 	if l.engine == nil {
 		if !l.loopDead() {

@@ -11,7 +11,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/lessons/engine"
 )
+
+//lint:file-ignore U1000 most of it waits for its step
+
+// What the steps need and the skeleton does not use yet. It goes when you are done.
+var _ = []any{binary.NativeEndian, fmt.Errorf, atomic.LoadUint32}
 
 // Memory that the kernel works in is mmap'ed: Go's garbage collector has never heard of
 // it, so it is neither moved nor freed while an operation is under way, and an address
@@ -82,30 +89,18 @@ func (b *Buffers) grow() error {
 }
 
 // register maps the ring's entries and tells the kernel.
+//
+// TODO step 4: map room for b.count entries, keep it in b, and register it:
+// IORING_REGISTER_PBUF_RING.
 func (b *Buffers) register(r *Ring) (err error) {
-	if b.memory, err = mapMemory(b.count * int(unsafe.Sizeof(Buf{}))); err != nil {
-		return err
-	}
-	// SAFETY: b.memory is mapped until Close, which takes the ring from the kernel first.
-	b.entries = unsafe.Slice((*Buf)(unsafe.Pointer(&b.memory[0])), b.count)
-	reg := BufReg{RingAddr: addrOf(&b.memory[0]), RingEntries: uint32(b.count), Bgid: b.group}
-	if err := r.register(IORING_REGISTER_PBUF_RING, unsafe.Pointer(&reg), 1); err != nil {
-		return fmt.Errorf("buffer ring of %d buffers: %w", b.count, err)
-	}
-	b.ring = r
-	return nil
+	panic(engine.NotImplemented("06.4", "Buffers.register"))
 }
 
 // Take returns a buffer that nobody has, for a receive without a buffer ring.
+//
+// TODO step 4: the last of b.free; if there is none, grow first.
 func (b *Buffers) Take() (id uint32, err error) {
-	if len(b.free) == 0 {
-		if err := b.grow(); err != nil {
-			return 0, err
-		}
-	}
-	id = b.free[len(b.free)-1]
-	b.free = b.free[:len(b.free)-1]
-	return id, nil
+	panic(engine.NotImplemented("06.4", "Buffers.Take"))
 }
 
 // Data is the first n bytes of buffer id.
@@ -116,31 +111,20 @@ func (b *Buffers) Data(id uint32, n int) []byte {
 
 // Give gives buffer id back: with a buffer ring to the kernel, which gets it with the
 // next Publish.
+//
+// TODO step 4: without a buffer ring, back to b.free. Else fill in the entry at our tail,
+// and count it. Who writes the Bid of entry 0?
 func (b *Buffers) Give(id uint32) {
-	if b.ring == nil {
-		b.free = append(b.free, id)
-		return
-	}
-	at := b.tail & uint16(b.count-1)
-	entry := &b.entries[at]
-	entry.Addr, entry.Len = addrOf(&b.Data(id, b.size)[0]), uint32(b.size)
-	if at == 0 {
-		b.mirror = uint16(id) // its Bid is written together with the tail
-	} else {
-		entry.Bid = uint16(id)
-	}
-	b.tail++
-	b.kernels++
+	panic(engine.NotImplemented("06.4", "Buffers.Give"))
 }
 
 // Claim returns the buffer that a completion with these flags names, if it names one.
 // From here on it is this side's.
+//
+// TODO step 4: the number is in the upper 16 bits, if IORING_CQE_F_BUFFER says that there
+// is one. The kernel has one less.
 func (b *Buffers) Claim(flags uint32) (id uint32, ok bool) {
-	if flags&IORING_CQE_F_BUFFER == 0 {
-		return 0, false
-	}
-	b.kernels--
-	return flags >> IORING_CQE_BUFFER_SHIFT, true
+	panic(engine.NotImplemented("06.4", "Buffers.Claim"))
 }
 
 // Kernels is the number of buffers that the kernel has to choose from; without a buffer
@@ -161,14 +145,11 @@ func (b *Buffers) Kernels() int {
 // store repeats the Bid that is there already unless entry 0 is among the new ones, and
 // because the kernel reads that Bid only when the tail says that it is there. (Entry 0 is
 // 16-byte aligned, so the store is aligned too.)
+//
+// TODO step 4: one 32-bit store-release for the Bid of entry 0 and the tail behind it, in
+// the machine's byte order.
 func (b *Buffers) Publish() {
-	if b.ring == nil {
-		return
-	}
-	var pair [4]byte
-	binary.NativeEndian.PutUint16(pair[0:], b.mirror)
-	binary.NativeEndian.PutUint16(pair[2:], b.tail)
-	atomic.StoreUint32((*uint32)(unsafe.Pointer(&b.entries[0].Bid)), binary.NativeEndian.Uint32(pair[:]))
+	panic(engine.NotImplemented("06.4", "Buffers.Publish"))
 }
 
 // Close takes the buffers from the kernel and unmaps them. No receive may be under way.
@@ -210,51 +191,26 @@ func blockClass(n int) int {
 
 // Append adds p to the end of block, which is moved to a larger one if there is no room.
 // Not to be called while the kernel has the block.
+//
+// TODO step 4: append p; where there is no room, get a larger block, copy, and put the old
+// one back.
 func (b *Blocks) Append(block, p []byte) ([]byte, error) {
-	if len(block)+len(p) > cap(block) {
-		larger, err := b.get(len(block) + len(p))
-		if err != nil {
-			return block, err
-		}
-		larger = append(larger, block...)
-		b.Put(block)
-		block = larger
-	}
-	return append(block, p...), nil
+	panic(engine.NotImplemented("06.4", "Blocks.Append"))
 }
 
 // get returns an empty block with room for n bytes.
+//
+// TODO step 4: from the free list of its class; an empty list gets a new slab, cut into
+// blocks (mind the capacity of each). A class beyond the table is a mapping of its own.
 func (b *Blocks) get(n int) ([]byte, error) {
-	class := blockClass(n)
-	if class >= blockClasses {
-		mem, err := mapMemory(smallestBlock << (2 * class))
-		return mem[:0], err
-	}
-	if len(b.free[class]) == 0 {
-		slab, err := mapMemory(blockSlab)
-		if err != nil {
-			return nil, err
-		}
-		b.slabs = append(b.slabs, slab)
-		for size := smallestBlock << (2 * class); len(slab) > 0; slab = slab[size:] {
-			b.free[class] = append(b.free[class], slab[:0:size])
-		}
-	}
-	last := len(b.free[class]) - 1
-	block := b.free[class][last]
-	b.free[class] = b.free[class][:last]
-	return block, nil
+	panic(engine.NotImplemented("06.4", "Blocks.get"))
 }
 
 // Put gives a block back.
+//
+// TODO step 4: back to its free list, or unmapped. The class follows from the capacity.
 func (b *Blocks) Put(block []byte) {
-	switch class := blockClass(cap(block)); {
-	case cap(block) == 0:
-	case class >= blockClasses:
-		_ = unix.Munmap(block[:cap(block)])
-	default:
-		b.free[class] = append(b.free[class], block[:0])
-	}
+	panic(engine.NotImplemented("06.4", "Blocks.Put"))
 }
 
 // Close unmaps the blocks, all of which must have been given back.

@@ -18,7 +18,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/lessons/engine"
 )
+
+//lint:file-ignore U1000 most of it waits for its step
+
+// What the steps need and the skeleton does not use yet. It goes when you are done.
+var _ = []any{fmt.Errorf, atomic.LoadUint32}
 
 // Ring is one io_uring(7): a submission queue (SQ), which this side fills at its tail
 // and the kernel empties at its head, and a completion queue (CQ), where it is the
@@ -92,169 +99,91 @@ func Setup(entries uint32, o Options) (*Ring, error) {
 
 // open calls io_uring_setup with the best flags that the kernel takes: one that does not
 // know a flag says EINVAL.
+//
+// TODO step 1: call io_uring_setup with the flags of setups(o), the first that are not
+// answered with EINVAL. IORING_SETUP_CQSIZE makes CqEntries a wish: four times entries.
+// Keep the descriptor and the features of the try in r; explain an error.
 func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
-	for _, try := range setups(o) {
-		p = Params{CqEntries: 4 * entries, Flags: try.flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, SqThreadIdle: sqpollIdle}
-		// SAFETY: the kernel reads and writes p until the call returns.
-		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(&p)), 0)
-		if errno == 0 {
-			r.fd, r.features = int(fd), try.features
-			return p, nil // close-on-exec, by itself
-		}
-		if err = explain(errno); errno != unix.EINVAL {
-			break
-		}
-	}
-	return p, err
+	panic(engine.NotImplemented("06.1", "Ring.open"))
 }
 
 // mmap maps the two rings, which share a mapping, and the array of submissions.
+//
+// TODO step 1: map both rings (one mapping, IORING_OFF_SQ_RING) and the submissions
+// (IORING_OFF_SQES), keep the mappings in r at once, so that Close finds them, and point
+// the fields of r into them at the offsets that p gives. Map a page of r's own for r.wait.
+// Fill the SQ's array.
 func (r *Ring) mmap(p *Params) (err error) {
-	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_POPULATE
-	size := max(p.SqOff.Array+p.SqEntries*4, p.CqOff.Cqes+p.CqEntries*uint32(unsafe.Sizeof(CQE{})))
-	if r.rings, err = unix.Mmap(r.fd, IORING_OFF_SQ_RING, int(size), prot, flags); err != nil {
-		return os.NewSyscallError("mmap", err)
-	}
-	if r.entries, err = unix.Mmap(r.fd, IORING_OFF_SQES, int(p.SqEntries)*int(unsafe.Sizeof(SQE{})), prot, flags); err != nil {
-		return os.NewSyscallError("mmap", err)
-	}
-	if r.page, err = unix.Mmap(-1, 0, os.Getpagesize(), prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
-		return os.NewSyscallError("mmap", err)
-	}
-	// SAFETY: the offsets are the kernel's own, for this mapping; see Ring on its life.
-	at := func(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.rings[offset])) }
-	r.sqHead, r.sqTail, r.sqFlags = at(p.SqOff.Head), at(p.SqOff.Tail), at(p.SqOff.Flags)
-	r.cqHead, r.cqTail = at(p.CqOff.Head), at(p.CqOff.Tail)
-	r.sqMask, r.cqMask = *at(p.SqOff.RingMask), *at(p.CqOff.RingMask)
-	r.sqes = unsafe.Slice((*SQE)(unsafe.Pointer(&r.entries[0])), p.SqEntries)
-	r.cqes = unsafe.Slice((*CQE)(unsafe.Pointer(&r.rings[p.CqOff.Cqes])), p.CqEntries)
-	r.wait = (*waitArg)(unsafe.Pointer(&r.page[0]))
-	// The SQ is a ring of indices into the array of submissions. One that is the other's
-	// mirror needs no further thought.
-	for i, array := uint32(0), unsafe.Slice(at(p.SqOff.Array), p.SqEntries); i < p.SqEntries; i++ {
-		array[i] = i
-	}
-	return nil
+	panic(engine.NotImplemented("06.1", "Ring.mmap"))
 }
 
 // Enable lets the ring run. The thread that calls it is the only one that may submit
 // from then on, if the ring has [SingleIssuer]: lock the goroutine to it
 // (runtime.LockOSThread), others get EEXIST. io_uring_setup(2),
 // IORING_SETUP_SINGLE_ISSUER and IORING_SETUP_R_DISABLED.
+//
+// TODO step 1: IORING_REGISTER_ENABLE_RINGS, if the ring was made with
+// IORING_SETUP_R_DISABLED.
 func (r *Ring) Enable() error {
-	if !r.features.Has(Disabled) {
-		return nil // a kernel before 5.10: it runs since Setup
-	}
-	return r.register(IORING_REGISTER_ENABLE_RINGS, nil, 0)
+	panic(engine.NotImplemented("06.1", "Ring.Enable"))
 }
 
 // SQE is the next free submission, all zero, or nil if the queue is full: then [Ring.Enter]
 // makes room. It is the caller's to fill in until the next Enter, and the kernel's after
 // that. Each of its completions but the last has IORING_CQE_F_MORE.
+//
+// TODO step 2: is there room between our tail and the kernel's head? Then clear the place,
+// count it as in flight and return it.
 func (r *Ring) SQE() *SQE {
-	if r.prepared-atomic.LoadUint32(r.sqHead) > r.sqMask {
-		return nil
-	}
-	sqe := &r.sqes[r.prepared&r.sqMask]
-	*sqe = SQE{}
-	r.prepared++
-	r.inFlight++
-	return sqe
+	panic(engine.NotImplemented("06.2", "Ring.SQE"))
 }
 
 // Enter hands over what is prepared and waits until there are completions, as many as
 // atLeast, or timeout is over; a negative timeout has no end. With atLeast 0 it does not
 // wait, but finishes work that is due and fetches completions that had no room. It may
 // come back early. io_uring_enter(2).
+//
+// TODO step 2: store the two indices that are ours, then io_uring_enter with what is
+// prepared, atLeast and IORING_ENTER_GETEVENTS. Step 3 adds limit, for a timeout, and
+// sqpoll. A wait that is cut short (ETIME, EINTR) is no error, nor are EAGAIN and EBUSY.
 func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
-	flags := uintptr(IORING_ENTER_GETEVENTS)
-	var arg unsafe.Pointer
-	var size uintptr
-	if atLeast > 0 && timeout >= 0 {
-		var more uintptr
-		more, arg, size = r.limit(atLeast, timeout)
-		flags |= more
-	}
-	atomic.StoreUint32(r.cqHead, r.taken)
-	atomic.StoreUint32(r.sqTail, r.prepared)
-	if r.features.Has(SQPoll) {
-		more := r.sqpoll()
-		if atLeast == 0 && more == 0 {
-			return nil // the kernel's thread looks at the tail by itself
-		}
-		flags |= more
-	}
-	// RawSyscall6 does not tell Go's scheduler that a call is on: right for one that does
-	// not wait, and it saves having the processor taken away and fetched back.
-	call := unix.RawSyscall6
-	if atLeast > 0 || flags&IORING_ENTER_SQ_WAIT != 0 {
-		call = unix.Syscall6
-	}
-	// SAFETY: arg points into r.page, which outlives the call.
-	_, _, errno := call(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.prepared-atomic.LoadUint32(r.sqHead)),
-		uintptr(atLeast), flags, uintptr(arg), size)
-	switch errno {
-	case 0, unix.ETIME, unix.EINTR:
-		return nil
-	case unix.EAGAIN, unix.EBUSY:
-		return nil // no memory just now, or too many completions waiting: what is not taken stays prepared
-	case unix.EEXIST:
-		return fmt.Errorf("io_uring_enter: %w: the ring belongs to the thread that polled first", errno)
-	}
-	return os.NewSyscallError("io_uring_enter", errno)
+	panic(engine.NotImplemented("06.2", "Ring.Enter"))
 }
 
 // sqpoll is what has to be told to the kernel's thread that takes the submissions: to
 // wake up, to flush completions that had no room, to make room for another submission.
+//
+// TODO step 3: what the queue's flags, and a full queue, ask for: SQ_WAKEUP, GETEVENTS,
+// SQ_WAIT.
 func (r *Ring) sqpoll() (flags uintptr) {
-	state := atomic.LoadUint32(r.sqFlags) // after the tail's store: else it may fall asleep unseen
-	if state&IORING_SQ_NEED_WAKEUP != 0 {
-		flags |= IORING_ENTER_SQ_WAKEUP
-	}
-	if state&IORING_SQ_CQ_OVERFLOW != 0 {
-		flags |= IORING_ENTER_GETEVENTS
-	}
-	if r.prepared-atomic.LoadUint32(r.sqHead) > r.sqMask {
-		flags |= IORING_ENTER_SQ_WAIT
-	}
-	return flags
+	panic(engine.NotImplemented("06.3", "Ring.sqpoll"))
 }
 
 // limit makes the wait for atLeast completions end after timeout: by an argument of
 // io_uring_enter, or else by a timeout operation, which also ends with that many
 // completions.
+//
+// TODO step 3: with ExtArg point r.wait.arg at r.wait.ts, and let Enter pass it; else
+// prepare an IORING_OP_TIMEOUT that also ends with atLeast completions, and does not count
+// as in flight.
 func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg unsafe.Pointer, size uintptr) {
-	r.wait.ts = Timespec{int64(timeout / time.Second), int64(timeout % time.Second)}
-	if r.features.Has(ExtArg) {
-		r.wait.arg.Ts = addrOf(&r.wait.ts)
-		return IORING_ENTER_EXT_ARG, unsafe.Pointer(&r.wait.arg), unsafe.Sizeof(r.wait.arg)
-	}
-	sqe := r.SQE()
-	for ; sqe == nil; sqe = r.SQE() {
-		if r.Enter(0, 0) != nil {
-			return 0, nil, 0
-		}
-	}
-	sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = IORING_OP_TIMEOUT, -1, addrOf(&r.wait.ts), 1, uint64(atLeast), TimeoutData
-	r.inFlight-- // it needs nothing of ours once it is under way
-	return 0, nil, 0
+	panic(engine.NotImplemented("06.3", "Ring.limit"))
 }
 
 // Ready gives the places of all completions taken so far back to the kernel, and returns
 // how many are there to be taken.
+//
+// TODO step 2: store our head; load the kernel's tail; the difference is what is there.
 func (r *Ring) Ready() int {
-	atomic.StoreUint32(r.cqHead, r.taken)
-	return int(atomic.LoadUint32(r.cqTail) - r.taken)
+	panic(engine.NotImplemented("06.2", "Ring.Ready"))
 }
 
 // Next takes one of the completions that Ready has counted.
+//
+// TODO step 2: copy the completion at our head out, and go on. Without IORING_CQE_F_MORE
+// its operation is over.
 func (r *Ring) Next() CQE {
-	cqe := r.cqes[r.taken&r.cqMask]
-	r.taken++
-	if cqe.Flags&IORING_CQE_F_MORE == 0 && cqe.UserData != TimeoutData {
-		r.inFlight--
-	}
-	return cqe
+	panic(engine.NotImplemented("06.2", "Ring.Next"))
 }
 
 // Prepared tells whether there are submissions that the kernel has not seen.
@@ -266,17 +195,11 @@ func (r *Ring) InFlight() int { return r.inFlight }
 
 // Close gives the mappings and the descriptor back. Operations that are still under way
 // are cancelled by the kernel some time later: wait for InFlight to be 0 first.
+//
+// TODO step 1: unmap what is mapped, and close the descriptor. A second Close does
+// nothing.
 func (r *Ring) Close() {
-	for _, m := range []*[]byte{&r.page, &r.entries, &r.rings} {
-		if *m != nil {
-			_ = unix.Munmap(*m)
-			*m = nil
-		}
-	}
-	if r.fd >= 0 {
-		unix.Close(r.fd)
-		r.fd = -1
-	}
+	panic(engine.NotImplemented("06.1", "Ring.Close"))
 }
 
 // register is io_uring_register(2).

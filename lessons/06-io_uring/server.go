@@ -19,6 +19,11 @@ import (
 	"iolab/lessons/engine/sock"
 )
 
+//lint:file-ignore U1000 most of it waits for its step
+
+// What the steps need and the skeleton does not use yet. It goes when you are done.
+var _ = []any{fmt.Errorf, os.NewSyscallError, runtime.LockOSThread, slices.Delete[[]int], unsafe.Pointer(nil)}
+
 const (
 	ringEntries   = 1024                   // submissions of one turn, before it has to call the kernel twice
 	bufferCount   = 2048                   // receive buffers, of all connections together
@@ -174,37 +179,12 @@ func NewWith(cfg engine.Config, handler engine.Handler, o Options) (*Engine, err
 	return e, nil
 }
 
+// TODO step 5: sock.Listen; take O_NONBLOCK off the listener and set TCP_NODELAY on it; an
+// eventfd in blocking mode; a page for e.count, and e.peers in it from byte 64 on; Setup;
+// with Direct a table (registerTable); NewBuffers. What is opened is kept in e at once, so
+// that Close finds it.
 func (e *Engine) setup(addr netip.AddrPort, o Options) (err error) {
-	if e.listener, e.addr, err = sock.Listen(addr, e.cfg.Backlog); err != nil {
-		return err
-	}
-	// The kernel waits in our place. Told not to wait (O_NONBLOCK) it would not, and the
-	// operation would end with EAGAIN.
-	if err = unix.SetNonblock(e.listener, false); err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	// Linux hands it on to every connection that comes from here.
-	if err = unix.SetsockoptInt(e.listener, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	if e.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
-		return os.NewSyscallError("eventfd", err)
-	}
-	if e.count, err = mapMemory(os.Getpagesize()); err != nil {
-		return err
-	}
-	// SAFETY: e.count is mapped until closeAll has seen the last completion.
-	e.peers = unsafe.Slice((*peerAddr)(unsafe.Pointer(&e.count[64])), acceptsAtOnce)
-	if e.ring, err = Setup(ringEntries, o); err != nil {
-		return err
-	}
-	if e.features = e.ring.Features(); e.features.Has(Direct) {
-		if err = e.ring.registerTable(directTable); err != nil {
-			return err
-		}
-	}
-	e.buffers, err = NewBuffers(e.ring, 0, bufferCount, bufferSize(e.cfg.ReadBudget))
-	return err
+	panic(engine.NotImplemented("06.5", "Engine.setup"))
 }
 
 // bufferSize makes a read budget of 32 buffers. That is how many the kernel fills for one
@@ -227,60 +207,21 @@ func (e *Engine) ConnectionCount() int { return e.stats.Connections }
 func (e *Engine) Stats() engine.Stats { return e.stats }
 
 // Poll implements [engine.Engine].
+//
+// TODO step 5: start; feed and flush; hand over what is prepared, without waiting; if
+// nothing is complete then, wait. Take in, complete each, then serveReady, sweep, reap and
+// unpark. Count the wakeup and, at the end, the turn.
 func (e *Engine) Poll(timeout time.Duration) error {
-	if e.closed {
-		return engine.ErrClosed
-	}
-	if err := e.start(); err != nil {
-		return err
-	}
-	e.feed()
-	e.flush()
-	if e.ring.Prepared() || timeout == 0 {
-		// What is handed over now is mostly done at once (a send, a close).
-		if err := e.enter(0); err != nil {
-			return err
-		}
-	}
-	if e.ring.Ready() == 0 {
-		if wait := e.wait(timeout); wait != 0 {
-			if err := e.enter(wait); err != nil {
-				return err
-			}
-		}
-	}
-	e.now = time.Now()
-	e.turn++
-	e.takeIn()
-	if len(e.batch) > 0 {
-		e.stats.Wakeups++
-	}
-	for _, cqe := range e.batch {
-		e.complete(cqe)
-	}
-	e.serveReady()
-	e.sweep()
-	e.reap()
-	e.unpark()
-	e.stats.Turn(e.now, e.cfg.TurnBudget)
-	return nil
+	panic(engine.NotImplemented("06.5", "Engine.Poll"))
 }
 
 // start makes the thread of the first Poll the ring's, and prepares the operations that
 // are always under way.
+//
+// TODO step 5: once: lock the goroutine to its thread, enable the ring, prepare the wake
+// and the accepts.
 func (e *Engine) start() error {
-	if e.running {
-		return nil
-	}
-	runtime.LockOSThread()
-	if err := e.ring.Enable(); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	e.running, e.now = true, time.Now()
-	e.armWake()
-	e.armAccept()
-	return nil
+	panic(engine.NotImplemented("06.5", "Engine.start"))
 }
 
 // wait is how long Poll may wait: timeout, or less if there is something to do
@@ -301,170 +242,77 @@ func (e *Engine) wait(timeout time.Duration) time.Duration {
 }
 
 // enter is the turn's one system call: what was prepared goes, what is done comes.
+//
+// TODO step 5: publish the buffers, count the call, and Enter: for at least one
+// completion, or none if timeout is 0.
 func (e *Engine) enter(timeout time.Duration) error {
-	e.buffers.Publish()
-	e.stats.Calls[engine.CallIOUringEnter]++
-	atLeast := 1
-	if timeout == 0 {
-		atLeast = 0
-	}
-	return e.ring.Enter(atLeast, timeout)
+	panic(engine.NotImplemented("06.5", "Engine.enter"))
 }
 
 // takeIn moves what is done out of the ring, so that the kernel has room for more while
 // the handlers run.
+//
+// TODO step 5: e.batch becomes what was taken early, and what is in the ring now. The
+// places in the ring are free from here on.
 func (e *Engine) takeIn() {
-	e.batch, e.early = append(e.batch[:0], e.early...), e.early[:0]
-	for range e.ring.Ready() {
-		e.batch = append(e.batch, e.ring.Next())
-	}
-	e.ring.Ready()
+	panic(engine.NotImplemented("06.5", "Engine.takeIn"))
 }
 
 // prepare returns a submission for an operation on fd, which is c's if c is not nil. The
 // queue may be full in the middle of a turn; then the kernel gets what is prepared so far.
+//
+// TODO step 5: a submission with its token. If the queue is full, enter, and take
+// completions in early. Count it in c.inFlight; with Direct fd is an index of the ring's
+// table.
 func (e *Engine) prepare(op operation, opcode uint8, c *conn, fd int) *SQE {
-	sqe := e.ring.SQE()
-	for ; sqe == nil; sqe = e.ring.SQE() {
-		if err := e.enter(0); err != nil {
-			sqe = new(SQE) // goes nowhere; the next Poll meets the same error, and returns it
-			break
-		}
-		// Before 5.19 the kernel took nothing while completions had no room.
-		for range e.ring.Ready() {
-			e.early = append(e.early, e.ring.Next())
-		}
-		e.ring.Ready()
-	}
-	generation := uint32(0)
-	if c != nil {
-		generation = c.generation()
-		c.inFlight++
-		if e.features.Has(Direct) {
-			sqe.Flags = IOSQE_FIXED_FILE
-		}
-	}
-	sqe.Opcode, sqe.Fd, sqe.UserData = opcode, int32(fd), uint64(tokenOf(op, generation, fd))
-	return sqe
+	panic(engine.NotImplemented("06.5", "Engine.prepare"))
 }
 
 // generation tells connections apart that had the same descriptor.
 func (c *conn) generation() uint32 { return uint32(c.ID()) & generationMask }
 
 // complete serves one completion.
+//
+// TODO step 5: which operation is it? Those of the engine itself first; then find the
+// connection, check the generation, lower its count if there will be no more, and pass the
+// result on. A connection that is gone is released.
 func (e *Engine) complete(cqe CQE) {
-	t, more := token(cqe.UserData), cqe.Flags&IORING_CQE_F_MORE != 0
-	switch {
-	case cqe.UserData == TimeoutData:
-		return
-	case t.op() == opAccept:
-		e.accepted(t.fd(), int(cqe.Res), more)
-		return
-	case t.op() == opWake:
-		e.clearWake()
-		return
-	case t.op() == opClose:
-		if !e.parked.IsZero() {
-			e.parked = e.now // there are descriptors again
-		}
-		return
-	case t.op() == opCancel && t.generation() == 0:
-		return // of an accept, or of the wake
-	}
-	c := e.conns[t.fd()]
-	if c == nil || c.generation() != t.generation() {
-		panic(fmt.Sprintf("uringloop: operation %d of descriptor %d completes, and its connection is gone", t.op(), t.fd()))
-	}
-	if !more {
-		c.inFlight--
-	}
-	switch t.op() {
-	case opRecv:
-		e.receive(c, int(cqe.Res), cqe.Flags)
-	case opSend:
-		e.written(c, int(cqe.Res))
-	case opShutdown:
-		if cqe.Res < 0 {
-			c.end(os.NewSyscallError("shutdown", unix.Errno(-cqe.Res)))
-		}
-	}
-	if c.gone {
-		e.release(c)
-	}
+	panic(engine.NotImplemented("06.5", "Engine.complete"))
 }
 
 // armAccept has the kernel accept: for ever, or once for each of several submissions.
+//
+// TODO step 5: acceptOne for each accept that is not under way: number 0 alone if it is
+// multishot.
 func (e *Engine) armAccept() {
-	if e.features.Has(MultishotAccept) {
-		if e.accepts == 0 {
-			e.acceptOne(0)
-		}
-		return
-	}
-	for i := range e.peers {
-		if e.accepts&(1<<i) == 0 {
-			e.acceptOne(i)
-		}
-	}
+	panic(engine.NotImplemented("06.5", "Engine.armAccept"))
 }
 
 // acceptOne prepares accept number i. One that is not multishot has a place for the
 // client's address.
+//
+// TODO step 5: note that it is under way, and prepare it: close-on-exec, multishot or with
+// a place for the address. With Direct the connection gets a place in the ring's table
+// (IORING_FILE_INDEX_ALLOC).
 func (e *Engine) acceptOne(i int) {
-	e.accepts |= 1 << i
-	sqe := e.prepare(opAccept, IORING_OP_ACCEPT, nil, e.listener)
-	sqe.OpFlags, sqe.UserData = unix.SOCK_CLOEXEC, uint64(tokenOf(opAccept, 0, i))
-	if e.features.Has(MultishotAccept) {
-		sqe.Ioprio = IORING_ACCEPT_MULTISHOT
-		return
-	}
-	peer := &e.peers[i]
-	peer.len = uint32(len(peer.addr))
-	sqe.Addr, sqe.Off = addrOf(&peer.addr), addrOf(&peer.len)
-	if e.features.Has(Direct) {
-		sqe.OpFlags, sqe.FileIndex = 0, IORING_FILE_INDEX_ALLOC // no descriptor, nothing to inherit
-	}
+	panic(engine.NotImplemented("06.5", "Engine.acceptOne"))
 }
 
 // accepted is a completion of accept number i: a descriptor, or why there is none.
+//
+// TODO step 6: open the connection, if there is one. If the accept does not go on, start
+// it again: unless the descriptors ran out (park), or nobody is to be accepted any more.
 func (e *Engine) accepted(i, fd int, more bool) {
-	if fd >= 0 {
-		e.open(fd, e.peerOf(i, fd))
-	}
-	if more {
-		return
-	}
-	e.accepts &^= 1 << i
-	if fd < 0 {
-		switch unix.Errno(-fd) {
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			e.park()
-		default:
-			// What accept(2) passes on of a connection that failed while it waited
-			// (EPROTO, ENETDOWN, EPERM of a firewall …) says nothing of the next one.
-		}
-	}
-	switch {
-	case e.closed:
-	case e.draining && e.accepts == 0:
-		e.closeListener()
-	case !e.draining && e.parked.IsZero():
-		e.acceptOne(i)
-	}
+	panic(engine.NotImplemented("06.6", "Engine.accepted"))
 }
 
 // peerOf is the address of the client that accept number i has just brought. A multishot
 // accept has nowhere to put so many, so it has to be asked for.
+//
+// TODO step 6: the address that the accept brought, or getpeername(2) (count it). The
+// client may be gone already.
 func (e *Engine) peerOf(i, fd int) (peer netip.AddrPort) {
-	if !e.features.Has(MultishotAccept) {
-		return e.peers[i].decode()
-	}
-	e.stats.Calls[engine.CallGetpeername]++
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return peer // it has reset already
-	}
-	return sock.AddrPort(sa)
+	panic(engine.NotImplemented("06.6", "Engine.peerOf"))
 }
 
 func (p *peerAddr) decode() netip.AddrPort {
@@ -475,28 +323,10 @@ func (p *peerAddr) decode() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(p.addr[8:24])).Unmap(), port)
 }
 
+// TODO step 6: refuse what is too many, close what is too late; else make the conn, note
+// it under its descriptor, start its receive and tell the handler.
 func (e *Engine) open(fd int, peer netip.AddrPort) {
-	if e.closed || e.draining || !peer.IsValid() {
-		e.closeFD(fd)
-		return
-	}
-	if e.cfg.MaxConnections > 0 && e.stats.Connections >= e.cfg.MaxConnections {
-		e.refuse(fd)
-		return
-	}
-	e.lastID++
-	if e.lastID&generationMask == 0 {
-		e.lastID++ // generation 0 is the engine's own
-	}
-	c := &conn{Identity: engine.NewIdentity(e.lastID, peer), e: e, fd: fd, active: e.now, first: none, last: none, buffer: none}
-	for fd >= len(e.conns) {
-		e.conns = append(e.conns, nil)
-	}
-	e.conns[fd] = c
-	e.stats.Connections++
-	e.stats.Accepts++
-	e.armRecv(c)
-	e.handler.OnOpen(c)
+	panic(engine.NotImplemented("06.6", "Engine.open"))
 }
 
 func (e *Engine) refuse(fd int) {
@@ -505,137 +335,68 @@ func (e *Engine) refuse(fd int) {
 }
 
 // armRecv has the kernel receive for c: until it is told to stop, or once.
+//
+// TODO step 6: prepare a receive: into a buffer that the kernel picks, multishot if it
+// can; else into one of e.buffers.Take.
 func (e *Engine) armRecv(c *conn) {
-	if !e.features.Has(BufferRing) {
-		var err error
-		if c.buffer, err = e.buffers.Take(); err != nil {
-			c.end(err)
-			return
-		}
-	}
-	c.receiving = true
-	sqe := e.prepare(opRecv, IORING_OP_RECV, c, c.fd)
-	if !e.features.Has(BufferRing) {
-		sqe.Addr, sqe.Len = addrOf(&e.buffers.Data(c.buffer, 1)[0]), uint32(e.buffers.size)
-		return
-	}
-	sqe.Flags |= IOSQE_BUFFER_SELECT
-	if e.features.Has(MultishotRecv) {
-		sqe.Ioprio = IORING_RECV_MULTISHOT
-	}
+	panic(engine.NotImplemented("06.6", "Engine.armRecv"))
 }
 
 // receive is a completion of a receive.
+//
+// TODO step 6: is the receive over? Which buffer has come? Then: bytes (keep), the end,
+// ENOBUFS (into e.starved, once), a cancellation, an error, which ends the input after the
+// bytes. A buffer that is not kept is given back. Then serve.
 func (e *Engine) receive(c *conn, res int, flags uint32) {
-	if flags&IORING_CQE_F_MORE == 0 {
-		c.receiving, c.cancelling = false, false
-	}
-	buffer, ok := e.buffers.Claim(flags)
-	if !ok {
-		buffer, c.buffer = c.buffer, none
-	}
-	switch {
-	case res > 0 && !c.closed:
-		e.keep(c, buffer, res)
-		buffer = none
-	case res == 0:
-		c.over = true
-	case res < 0:
-		switch errno := unix.Errno(-res); errno {
-		case unix.ENOBUFS:
-			if !c.hungry {
-				c.hungry = true
-				e.starved = append(e.starved, c)
-			}
-		case unix.ECANCELED, unix.EAGAIN, unix.EINTR: // update starts another if there is to be one
-		default:
-			c.over, c.inputErr = true, os.NewSyscallError("recv", errno)
-		}
-	}
-	if buffer != none {
-		e.buffers.Give(buffer)
-	}
-	e.serve(c)
+	panic(engine.NotImplemented("06.6", "Engine.receive"))
 }
 
 // keep puts n bytes in a buffer at the end of c's list.
+//
+// TODO step 6: note what is in the buffer in e.received, at the end of c's list.
 func (e *Engine) keep(c *conn, buffer uint32, n int) {
-	for int(buffer) >= len(e.received) {
-		e.received = append(e.received, piece{})
-	}
-	e.received[buffer] = piece{next: none, to: int32(n)}
-	if c.first == none {
-		c.first = buffer
-	} else {
-		e.received[c.last].next = buffer
-	}
-	c.last = buffer
+	panic(engine.NotImplemented("06.6", "Engine.keep"))
 }
 
 // serveReady gives every connection on the ready list its turn: at most the read budget.
 // Who has more goes to the end of the next list: round robin.
+//
+// TODO step 6: serve each, from a list that serve may add to.
 func (e *Engine) serveReady() {
-	turn := e.ready
-	e.ready = e.spare[:0]
-	for _, c := range turn {
-		c.listed = false
-		e.serve(c)
+	if len(e.ready) > 0 {
+		panic(engine.NotImplemented("06.6", "Engine.serveReady"))
 	}
-	clear(turn)
-	e.spare = turn[:0]
 }
 
 // serve hands over what c has received, within the budget, and after it the end.
+//
+// TODO step 6: a new turn, a new budget. Hand over buffer after buffer, or parts, and give
+// back those that are used up; the handler may close c at any time. Then the end, if it
+// has come, and update.
 func (e *Engine) serve(c *conn) {
-	if c.closed {
-		return
-	}
-	if c.turn != e.turn {
-		c.turn, c.budget = e.turn, e.cfg.ReadBudget
-	}
-	for c.first != none && c.budget > 0 && !c.held() {
-		buffer := c.first
-		p := &e.received[buffer]
-		n := min(int(p.to-p.from), c.budget)
-		data := e.buffers.Data(buffer, int(p.to))[p.from:][:n:n]
-		p.from += int32(n)
-		c.budget -= n
-		c.active = e.now
-		e.stats.BytesIn += uint64(n)
-		if !e.draining {
-			e.handler.OnData(c, data)
-		}
-		if c.closed {
-			return // release gives the buffers back
-		}
-		if p = &e.received[buffer]; p.from == p.to {
-			c.first = p.next
-			e.buffers.Give(buffer)
-		}
-	}
-	if c.first == none && c.over {
-		if c.inputErr != nil {
-			c.end(c.inputErr)
-			return
-		}
-		c.eof = true
-	}
-	c.update()
+	panic(engine.NotImplemented("06.6", "Engine.serve"))
 }
 
 // held tells whether what c has received waits with the input that is not read yet. That
 // goes well as long as the kernel has buffers for the others: clients that do not read
 // their answers must not keep those that all share.
-func (c *conn) held() bool { return c.paused && c.e.buffers.Kernels() > bufferCount/2 }
+//
+// TODO step 8: while it is paused, as long as the kernel has more than half of the
+// buffers.
+func (c *conn) held() bool {
+	if c.paused {
+		panic(engine.NotImplemented("06.8", "Conn.held"))
+	}
+	return false
+}
 
 // feed starts the receives that found no buffer, as far as there are buffers now.
+//
+// TODO step 6: as many as there are buffers: the longest waiting first.
 func (e *Engine) feed() {
-	n := min(e.buffers.Kernels(), len(e.starved))
-	for _, c := range e.starved[:n] {
-		c.hungry = false
-		c.update()
+	if len(e.starved) > 0 {
+		panic(engine.NotImplemented("06.6", "Engine.feed"))
 	}
-	e.starved = slices.Delete(e.starved, 0, n)
 }
 
 // Queued implements [engine.Conn].
@@ -643,314 +404,196 @@ func (c *conn) Queued() int { return len(c.sending) - c.sent + len(c.queue) }
 
 // Send implements [engine.Conn]. Nothing goes out before the next Poll: all sends of a
 // turn are one system call.
+//
+// TODO step 8: keep to the hard limit, append to the queue (Blocks), list, throttle.
 func (c *conn) Send(p []byte) (err error) {
 	if c.closed || c.finish {
 		return engine.ErrClosed
 	}
-	if c.Queued()+len(p) > c.e.cfg.HardLimit {
-		return engine.ErrBackpressure
-	}
-	if len(p) == 0 {
-		return nil
-	}
-	if c.queue, err = c.e.blocks.Append(c.queue, p); err != nil {
-		c.end(err)
-		return err
-	}
-	c.list()
-	c.throttle()
-	return nil
+	panic(engine.NotImplemented("06.8", "Conn.Send"))
 }
 
 // list has the queue sent by the next flush. One send at a time: of two the kernel may
 // finish the second first.
+//
+// TODO step 8: into e.unsent, once, and not while a send is under way.
 func (c *conn) list() {
-	if !c.busy && !c.pending {
-		c.pending = true
-		c.e.unsent = append(c.e.unsent, c)
-	}
+	panic(engine.NotImplemented("06.8", "Conn.list"))
 }
 
 // flush starts to send what is queued: all of it that is a connection's, as one
 // operation.
+//
+// TODO step 8: for each: the queue becomes what is being sent, if nothing is left of the
+// last send, and one send is prepared (MSG_NOSIGNAL).
 func (e *Engine) flush() {
-	for _, c := range e.unsent {
-		c.pending = false
-		if c.closed {
-			continue
-		}
-		if len(c.sending) == 0 {
-			c.sending, c.queue = c.queue, nil
-		}
-		c.busy = true
-		rest := c.sending[c.sent:]
-		sqe := e.prepare(opSend, IORING_OP_SEND, c, c.fd)
-		sqe.Addr, sqe.Len, sqe.OpFlags = addrOf(&rest[0]), uint32(len(rest)), unix.MSG_NOSIGNAL
+	if len(e.unsent) > 0 {
+		panic(engine.NotImplemented("06.8", "Engine.flush"))
 	}
-	clear(e.unsent)
-	e.unsent = e.unsent[:0]
 }
 
 // written is the completion of a send: the kernel has taken res bytes, all or a part.
+//
+// TODO step 8: an error ends the connection. Else count; what is left goes with the next
+// send; a block that is done is put back; then comes the queue, and after the queue the
+// FIN that a CloseWrite left.
 func (e *Engine) written(c *conn, res int) {
-	c.busy = false
-	if c.closed {
-		return
-	}
-	if res < 0 {
-		switch errno := unix.Errno(-res); errno {
-		case unix.EAGAIN, unix.EINTR:
-			res = 0
-		default:
-			c.end(os.NewSyscallError("send", errno))
-			return
-		}
-	}
-	c.sent += res
-	c.active = e.now
-	e.stats.BytesOut += uint64(res)
-	if c.sent < len(c.sending) {
-		e.stats.ShortWrites++
-		c.list()
-	} else {
-		e.blocks.Put(c.sending)
-		c.sending, c.sent = nil, 0
-		if len(c.queue) > 0 {
-			c.list()
-		} else if c.finish {
-			c.sendFIN()
-		}
-	}
-	c.update()
+	panic(engine.NotImplemented("06.8", "Engine.written"))
 }
 
 // update follows a change of the queue or of the input: it ends a connection that has
 // nothing more to do, has it served again if there is more, and starts or stops the
 // receive.
+//
+// TODO step 6: an end of data with nothing left to send ends the connection. Throttle.
+// List it as ready if there is more to hand over; start the receive, or cancel it while it
+// is paused or has more than a turn may have.
 func (c *conn) update() {
-	if c.eof && c.Queued() == 0 {
-		c.end(nil)
-	}
-	if c.closed {
-		return
-	}
-	c.throttle()
-	if c.first != none && !c.listed && !c.held() {
-		c.listed = true
-		c.e.ready = append(c.e.ready, c)
-	}
-	switch stop := c.paused || c.first != none; {
-	case !c.receiving && !stop && !c.over && !c.hungry:
-		c.e.armRecv(c)
-	case c.receiving && stop && !c.cancelling:
-		c.cancelling = true
-		c.e.cancel(opRecv, c)
-	}
+	panic(engine.NotImplemented("06.6", "Conn.update"))
 }
 
 // throttle stops reading from a peer that does not read what it is sent, and goes
 // on when the queue has drained. Two marks, so that it does not flip at each write.
+//
+// TODO step 8: keep c.paused: it goes on above the high-water mark and off at the low one.
 func (c *conn) throttle() {
-	switch queued := c.Queued(); {
-	case queued > c.e.cfg.HighWater:
-		c.paused = true
-	case queued <= c.e.cfg.LowWater:
-		c.paused = false
+	if c.Queued() > c.e.cfg.HighWater {
+		panic(engine.NotImplemented("06.8", "Conn.throttle"))
 	}
 }
 
 // cancel asks the kernel to end an operation of c's. It is a request: the operation
 // completes, with ECANCELED or with what it has done, and so does the cancellation.
+//
+// TODO step 6: IORING_OP_ASYNC_CANCEL: Addr is the token to look for.
 func (e *Engine) cancel(op operation, c *conn) {
-	sqe := e.prepare(opCancel, IORING_OP_ASYNC_CANCEL, c, c.fd)
-	sqe.Flags, sqe.Fd, sqe.Addr = 0, -1, uint64(tokenOf(op, c.generation(), c.fd))
+	panic(engine.NotImplemented("06.6", "Engine.cancel"))
 }
 
 // CloseWrite implements [engine.Conn].
+//
+// TODO step 8: note it, and send the FIN: now, or from written when the queue is empty.
 func (c *conn) CloseWrite() error {
-	if c.closed || c.finish {
-		return nil
-	}
-	c.finish = true
-	if c.Queued() == 0 {
-		c.sendFIN()
-	}
-	return nil
+	panic(engine.NotImplemented("06.8", "Conn.CloseWrite"))
 }
 
+// TODO step 8: IORING_OP_SHUTDOWN, or shutdown(2) where there is none.
 func (c *conn) sendFIN() {
-	if c.e.features.Has(Shutdown) {
-		sqe := c.e.prepare(opShutdown, IORING_OP_SHUTDOWN, c, c.fd)
-		sqe.Len = unix.SHUT_WR
-		return
-	}
-	c.e.stats.Calls[engine.CallShutdown]++
-	if err := sock.CloseWrite(c.fd); err != nil {
-		c.end(os.NewSyscallError("shutdown", err))
-	}
+	panic(engine.NotImplemented("06.8", "Conn.sendFIN"))
 }
 
 // Close implements [engine.Conn].
+//
+// TODO step 7: end it, without an error.
 func (c *conn) Close() error {
-	c.end(nil)
-	return nil
+	panic(engine.NotImplemented("06.7", "Conn.Close"))
 }
 
 // end marks c closed; reap does the rest when no callback is running.
+//
+// TODO step 7: mark the connection and remember err. Once: whoever comes second changes
+// nothing.
 func (c *conn) end(err error) {
-	if c.closed {
-		return
-	}
-	c.closed, c.err = true, err
-	c.e.closing = append(c.e.closing, c)
+	panic(engine.NotImplemented("06.7", "Conn.end"))
 }
 
 // reap makes the last callback of ended connections, and begins to give back what they
 // have.
+//
+// TODO step 7: for each connection in e.closing, in order: OnClose with its error, give
+// its buffers and its queue back, cancel what is under way, and release. OnClose may end
+// others, which then stand at the end of the same list.
 func (e *Engine) reap() {
-	for i := 0; i < len(e.closing); i++ { // OnClose may end others
-		c := e.closing[i]
-		c.gone = true
-		e.stats.Connections--
-		e.handler.OnClose(c, c.err)
-		for c.first != none {
-			buffer := c.first
-			c.first = e.received[buffer].next
-			e.buffers.Give(buffer)
-		}
-		e.blocks.Put(c.queue)
-		c.queue = nil
-		if c.receiving && !c.cancelling {
-			e.cancel(opRecv, c)
-		}
-		if c.busy {
-			e.cancel(opSend, c)
-		}
-		e.release(c)
+	if len(e.closing) > 0 {
+		panic(engine.NotImplemented("06.7", "Engine.reap"))
 	}
-	clear(e.closing)
-	e.closing = e.closing[:0]
 }
 
 // release gives back what a connection that has had its OnClose holds, once no operation
 // is under way for it. Before that the kernel may still read its block; and a close(2)
 // would take the number away and leave the socket open, held by the operation: no FIN
 // would go out (io_uring_cancelation(7)).
+//
+// TODO step 7: only when nothing is under way, and once: put the block back, forget the
+// connection, closeFD.
 func (e *Engine) release(c *conn) {
-	if c.inFlight > 0 || e.conns[c.fd] != c {
-		return
-	}
-	e.blocks.Put(c.sending)
-	c.sending, c.sent = nil, 0
-	e.conns[c.fd] = nil
-	e.closeFD(c.fd)
+	panic(engine.NotImplemented("06.7", "Engine.release"))
 }
 
 // closeFD closes a connection's descriptor, or its place in the ring's table.
+//
+// TODO step 7: IORING_OP_CLOSE; with Direct FileIndex is the index plus one, and Fd is 0.
 func (e *Engine) closeFD(fd int) {
-	sqe := e.prepare(opClose, IORING_OP_CLOSE, nil, fd)
-	if e.features.Has(Direct) {
-		sqe.Fd, sqe.FileIndex = 0, uint32(fd)+1
-	}
+	panic(engine.NotImplemented("06.7", "Engine.closeFD"))
 }
 
 // park stops accepting: there are no descriptors left. Clients wait in the accept queue.
+//
+// TODO step 9: once: count it in Stats.Parked, and set the time at which to try again.
 func (e *Engine) park() {
-	if e.parked.IsZero() {
-		e.stats.Parked++
-		e.parked = e.now.Add(acceptRetry)
-	}
+	panic(engine.NotImplemented("06.9", "Engine.park"))
 }
 
 // unpark accepts again when a connection has closed, or after acceptRetry:
 // descriptors come free elsewhere in the process too.
+//
+// TODO step 9: when that time has come, accept again.
 func (e *Engine) unpark() {
-	if e.parked.IsZero() || e.now.Before(e.parked) || e.draining {
-		return
+	if !e.parked.IsZero() {
+		panic(engine.NotImplemented("06.9", "Engine.unpark"))
 	}
-	e.parked = time.Time{}
-	e.armAccept()
 }
 
 // sweep ends connections on which nothing has moved for the idle timeout.
+//
+// TODO step 9: a few times in an idle timeout, end every connection that has been quiet
+// for longer. e.sweepAt is when the next look is due; Poll's wait ends by then.
 func (e *Engine) sweep() {
-	if e.cfg.IdleTimeout <= 0 || e.now.Before(e.sweepAt) {
-		return
-	}
-	e.sweepAt = e.now.Add(e.cfg.IdleTimeout / 4)
-	for _, c := range e.conns {
-		if c != nil && e.now.Sub(c.active) > e.cfg.IdleTimeout {
-			c.end(engine.ErrIdleTimeout)
-		}
+	if e.cfg.IdleTimeout > 0 {
+		panic(engine.NotImplemented("06.9", "Engine.sweep"))
 	}
 }
 
 // Wake implements [engine.Engine].
+//
+// TODO step 9: write to the eventfd, unless a wake is on its way already. It may be called
+// from any goroutine, also after Close.
 func (e *Engine) Wake() {
-	e.wakeMu.Lock()
-	defer e.wakeMu.Unlock()
-	if e.woken || e.wakefd < 0 {
-		return
-	}
-	e.woken = true
-	one := [8]byte{1} // an eventfd adds up 64-bit numbers in the machine's byte order; any but 0 will do
-	_, _ = sock.Write(e.wakefd, one[:])
+	panic(engine.NotImplemented("06.9", "Engine.Wake"))
 }
 
 // armWake has the kernel read the eventfd as soon as there is something in it.
+//
+// TODO step 5: prepare a read of 8 bytes from the eventfd into e.count.
 func (e *Engine) armWake() {
-	sqe := e.prepare(opWake, IORING_OP_READ, nil, e.wakefd)
-	sqe.Addr, sqe.Len = addrOf(&e.count[0]), 8
-	sqe.UserData = uint64(tokenOf(opWake, 0, 0))
+	panic(engine.NotImplemented("06.5", "Engine.armWake"))
 }
 
 // clearWake allows the next wake: the completed read has set the eventfd back to 0.
 // Nothing is lost: whoever calls Wake from here on finds woken false, or has Poll about
 // to return.
+//
+// TODO step 9: allow the next wake, then read again. In this order: think of a Wake that
+// comes in between.
 func (e *Engine) clearWake() {
-	e.wakeMu.Lock()
-	e.woken = false
-	e.wakeMu.Unlock()
-	if !e.closed {
-		e.armWake()
-	}
+	panic(engine.NotImplemented("06.9", "Engine.clearWake"))
 }
 
 // Shutdown implements [engine.Engine].
+//
+// TODO step 9: stop accepting, end every connection's output, and poll until all are gone
+// and the listener is closed, or ctx is done (which has to wake a Poll that waits).
 func (e *Engine) Shutdown(ctx context.Context) error {
-	if e.closed {
-		return engine.ErrClosed
-	}
-	defer context.AfterFunc(ctx, e.Wake)()
-	e.draining = true
-	e.stopAccepting()
-	for _, c := range e.conns {
-		if c != nil {
-			c.CloseWrite()
-		}
-	}
-	for e.stats.Connections > 0 || e.listener >= 0 {
-		if err := ctx.Err(); err != nil {
-			e.closeAll(engine.ErrShutdown)
-			return fmt.Errorf("shutdown: connections left: %w", err)
-		}
-		if err := e.Poll(-1); err != nil {
-			e.closeAll(err)
-			return err
-		}
-	}
-	return e.Close()
+	panic(engine.NotImplemented("06.9", "Engine.Shutdown"))
 }
 
 // stopAccepting cancels the accepts; the listener is closed after the last of them, which
 // holds it open.
+//
+// TODO step 9: cancel the accepts; the completion of the last one closes the listener. If
+// there are none, close it.
 func (e *Engine) stopAccepting() {
-	e.parked = time.Time{}
-	if e.accepts == 0 {
-		e.closeListener()
-		return
-	}
-	e.cancelAccepts()
+	panic(engine.NotImplemented("06.9", "Engine.stopAccepting"))
 }
 
 func (e *Engine) cancelAccepts() {
@@ -962,9 +605,10 @@ func (e *Engine) cancelAccepts() {
 }
 
 // cancelOwn is cancel for an operation that is no connection's.
+//
+// TODO step 5: as cancel, with the token of an operation that has generation 0.
 func (e *Engine) cancelOwn(op operation, i int) {
-	sqe := e.prepare(opCancel, IORING_OP_ASYNC_CANCEL, nil, -1)
-	sqe.Addr = uint64(tokenOf(op, 0, i))
+	panic(engine.NotImplemented("06.5", "Engine.cancelOwn"))
 }
 
 func (e *Engine) closeListener() {
@@ -981,54 +625,20 @@ func (e *Engine) Close() error {
 
 // closeAll ends every connection with err and frees all that the engine holds: what the
 // kernel uses last, when its last completion has come.
+//
+// TODO step 5: once: end every connection with err, reap, cancel the accepts and the wake,
+// and drain. Only then close what setup opened, and free the memory. Without a first Poll
+// there is nothing to drain.
 func (e *Engine) closeAll(err error) error {
-	if e.closed {
-		return nil
-	}
-	e.closed = true
-	var left error
-	if e.running {
-		for _, c := range e.conns {
-			if c != nil {
-				c.end(err)
-			}
-		}
-		e.reap()
-		e.cancelAccepts()
-		e.cancelOwn(opWake, 0)
-		left = e.drain()
-		runtime.UnlockOSThread()
-	}
-	e.wakeMu.Lock()
-	if e.wakefd >= 0 {
-		sock.Close(e.wakefd)
-		e.wakefd = -1
-	}
-	e.wakeMu.Unlock()
-	e.closeListener()
-	if left != nil {
-		return left // the memory stays: better lost than written to by the kernel under another owner
-	}
-	e.free()
-	return nil
+	panic(engine.NotImplemented("06.5", "Engine.closeAll"))
 }
 
 // drain takes in completions until none can come any more.
+//
+// TODO step 5: enter, take in, complete, until nothing is in flight; not for longer than
+// drainLimit.
 func (e *Engine) drain() error {
-	deadline := time.Now().Add(drainLimit)
-	for e.ring.InFlight() > 0 || len(e.early) > 0 {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("close: %d operations have not completed after %v", e.ring.InFlight(), drainLimit)
-		}
-		if err := e.enter(e.wait(time.Until(deadline))); err != nil {
-			return err
-		}
-		e.takeIn()
-		for _, cqe := range e.batch {
-			e.complete(cqe)
-		}
-	}
-	return nil
+	panic(engine.NotImplemented("06.5", "Engine.drain"))
 }
 
 // free gives the memory and the ring back.

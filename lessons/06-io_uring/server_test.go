@@ -39,16 +39,6 @@ func features(l *labtest.Lab) (f uringloop.Features) {
 	return f
 }
 
-// rings are the io_urings of this process.
-func rings(t *testing.T) []probe.Ring {
-	t.Helper()
-	r, err := probe.Rings(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // Step 5: one turn
 
 func TestStep05_ANewServerCanBeConnectedTo(t *testing.T) { conformance.ListensAtOnce(t, server) }
@@ -195,7 +185,7 @@ func TestStep06_OneReceiveAConnection(t *testing.T) {
 		accepts = 100
 	}
 	l.Did("look at what waits in the ring")
-	for _, r := range rings(t) {
+	for _, r := range l.Rings() {
 		if n := r.Waiting["recv"]; n > 20 {
 			l.Got("%d receives", n)
 			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "recv-armed-twice", Problem: fmt.Sprintf("each of 20 connections should have one receive under way, but there are %d", n)})
@@ -458,44 +448,42 @@ func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {
 func TestStep09_CloseEndsEverything(t *testing.T) { conformance.CloseEndsEverything(t, server) }
 
 // older are kernels that lack something, the last one what came after 5.6.
-var older = map[string]uringloop.Features{
-	"no deferred task running":  uringloop.DeferTaskrun,
-	"no single issuer":          uringloop.DeferTaskrun | uringloop.SingleIssuer,
-	"no timeout in enter":       uringloop.ExtArg,
-	"no shutdown operation":     uringloop.Shutdown,
-	"no multishot receive":      uringloop.MultishotRecv,
-	"no multishot accept":       uringloop.MultishotAccept,
-	"no buffer ring":            uringloop.BufferRing,
-	"nothing newer than 5.6":    ^uringloop.Features(0),
-	"all but the disabled ring": ^uringloop.Features(0) &^ uringloop.Disabled,
+var older = []uringloop.Features{
+	uringloop.DeferTaskrun,
+	uringloop.DeferTaskrun | uringloop.SingleIssuer,
+	uringloop.ExtArg,
+	uringloop.Shutdown,
+	uringloop.MultishotRecv,
+	uringloop.MultishotAccept,
+	uringloop.BufferRing,
+	^uringloop.Features(0), // 5.6
+	^uringloop.Features(0) &^ uringloop.Disabled,
 }
 
 func TestStep09_OlderKernelsServeToo(t *testing.T) {
-	for name, without := range older {
-		t.Run(name, func(t *testing.T) {
-			old := with(uringloop.Options{Without: without})
-			l := labtest.Start(t, old)
-			if used := features(l) & without; used != 0 {
-				l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "flags-not-stepped-down", Problem: fmt.Sprintf("%q should not be used when Options.Without says so, but is", used)})
-			}
-			clients := l.DialMany(50)
-			l.WantCount(50)
-			for i, c := range clients {
-				c.EchoQuietly(labtest.Pattern(i, 5000))
-			}
-			late := l.DialSmall()
-			data := labtest.Pattern(1, 4<<20)
-			late.SendInBackground(data)
-			late.CloseWriteWhenSent()
-			late.WaitStalled()
-			late.Want(data)
-			late.WantEOF()
-			late.WantClosed()
-			l.WantIdle()
-			l.CloseAll(clients)
-			l.WantCount(0)
-			l.WantDescriptorsBack()
-		})
+	for _, without := range older {
+		old := with(uringloop.Options{Without: without})
+		l := labtest.Start(t, old)
+		if used := features(l) & without; used != 0 {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "flags-not-stepped-down", Problem: fmt.Sprintf("%q should not be used when Options.Without says so, but is", used)})
+		}
+		clients := l.DialMany(50)
+		l.WantCount(50)
+		for i, c := range clients {
+			c.EchoQuietly(labtest.Pattern(i, 5000))
+		}
+		late := l.DialSmall()
+		data := labtest.Pattern(1, 4<<20)
+		late.SendInBackground(data)
+		late.CloseWriteWhenSent()
+		late.WaitStalled()
+		late.Want(data)
+		late.WantEOF()
+		late.WantClosed()
+		l.WantIdle()
+		l.CloseAll(clients)
+		l.WantCount(0)
+		l.WantDescriptorsBack()
 	}
 	conformance.RunsOutOfDescriptorsAndRecovers(t, with(uringloop.Options{Without: uringloop.MultishotAccept}))
 }
@@ -571,7 +559,7 @@ func TestStep09_AThousandServersLeaveNothing(t *testing.T) {
 	deadline := time.Now().Add(labtest.Patience)
 	for {
 		m, n := footprint(t)
-		if m == mappings && n == threads {
+		if m <= mappings && n <= threads {
 			return
 		}
 		if time.Now().After(deadline) {

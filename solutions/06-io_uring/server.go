@@ -357,6 +357,8 @@ func (e *Engine) complete(cqe CQE) {
 	switch {
 	case cqe.UserData == TimeoutData:
 		return
+	case e.closed && cqe.Res < 0 && (t.op() == opAccept || t.op() == opWake):
+		return // cancelled by closeAll
 	case t.op() == opAccept:
 		e.accepted(t.fd(), int(cqe.Res), more)
 		return

@@ -4,8 +4,8 @@
 package main
 
 import (
-	"iolab/lessons/engine/serve"
 	uringloop "iolab/lessons/06-io_uring"
+	"iolab/lessons/engine/serve"
 )
 
 func main() { serve.Main(uringloop.New) }
