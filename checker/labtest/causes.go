@@ -104,7 +104,7 @@ var rules = []Rule{
 		return !s.Answers && s.CPU > 0.5
 	}},
 	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
-		return s.In("EpollWait", "Select", "Kevent") && s.CPU < 0.5
+		return s.In("EpollWait", "Select", "Kevent", "Enter") && s.CPU < 0.5
 	}},
 	{"eintr-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EINTR) }},
 	{"closed-fd-in-set", []Symptom{PollFails}, func(s *Scene) bool {
@@ -123,6 +123,9 @@ var rules = []Rule{
 	}},
 
 	// The wrong bytes come: where in the stream do they belong?
+	{"memory-freed-in-flight", nil, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EFAULT) }},
+	{"memory-freed-in-flight", []Symptom{WrongBytes}, func(s *Scene) bool { _, ok := s.belongs(); return s.HasRing && len(s.Want) > 0 && !ok }},
+	{"sends-out-of-order", []Symptom{WrongBytes}, func(s *Scene) bool { at, ok := s.belongs(); return s.HasRing && ok && at > s.Offset }},
 	{"bytes-overtake", []Symptom{WrongBytes}, func(s *Scene) bool { at, ok := s.belongs(); return ok && at > s.Offset }},
 	{"bytes-queued-though-taken", []Symptom{WrongBytes}, func(s *Scene) bool {
 		return s.again() && s.Client.sent.Load() < smallest // the kernel took every write whole
@@ -146,6 +149,12 @@ var rules = []Rule{
 	{"reading-never-resumed", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater && s.Stats.ShortWrites > 0 &&
 			(!s.HasEpoll || s.Watched && (s.Armed("EPOLLET") || !s.Armed("EPOLLIN")))
+	}},
+	{"buffers-not-returned", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
+		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && s.CPU > 0.5
+	}},
+	{"recv-not-rearmed", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && s.Ring.Waiting["recv"] < s.Count
 	}},
 	{"eof-taken-as-close", []Symptom{EarlyEOF, EarlyReset}, func(s *Scene) bool {
 		return s.Known && s.Gone && s.CloseErr == nil && s.Client.ended.Load()
@@ -177,11 +186,15 @@ var rules = []Rule{
 	{"burst-not-accepted", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0 && s.ListenIn && hasEvent(s.ListenInt, "EPOLLET")
 	}},
+	{"accept-not-rearmed", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0 && s.HasRing && !s.Waits("accept")
+	}},
 	{"accept-queue-not-drained", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
 	}},
 
 	// Closing.
+	{"closed-in-flight", []Symptom{NoEOF}, func(s *Scene) bool { return s.HasRing && s.Gone && !s.HasFD }},
 	{"eagain-taken-for-error", []Symptom{WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
 	{"short-read-hides-the-end", []Symptom{NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && s.Sock.Unread == 0 && !s.Gone && s.Armed("EPOLLET") && s.Client.Received() > 0
@@ -669,8 +682,8 @@ var causes = map[string]cause{
 	"memory-freed-in-flight": {
 		"Other bytes went out than were sent: a block was used again while the kernel was still sending from it. It is yours again with the completion, not before.",
 		"\"Memory for the kernel\" in the lesson"},
-	"sends-side-by-side": {
-		"Two sends were under way on one socket, and the second overtook the rest of the first. One at a time; what comes meanwhile is queued and goes with the next.",
+	"sends-out-of-order": {
+		"Later bytes came before earlier ones: either two sends were under way on one socket, and the second overtook the rest of the first, or a short send was taken for a whole one and its rest dropped. One send at a time; what it did not take goes first with the next.",
 		"io_uring(7): \"no guarantee of order\""},
 	"enter-per-message": {
 		"Each message costs system calls of its own. Prepare the submissions of a whole turn, then call io_uring_enter once.",
@@ -681,6 +694,9 @@ var causes = map[string]cause{
 	"ring-on-two-threads": {
 		"io_uring_enter says EEXIST: with IORING_SETUP_SINGLE_ISSUER the thread that enabled the ring is the only one that may use it. Lock the goroutine to its thread (runtime.LockOSThread) before.",
 		"io_uring_setup(2), IORING_SETUP_SINGLE_ISSUER"},
+	"nonblocking-on-a-ring": {
+		"A socket is in non-blocking mode, so the kernel does not wait in your place: each operation that would have to completes at once with EAGAIN, and is started again.",
+		"\"How it works\" in the lesson"},
 	"direct-with-descriptor": {
 		"A connection was accepted with a descriptor although Options.Direct asks for a place in the ring's own table.",
 		"io_uring_prep_accept_direct(3)"},

@@ -69,6 +69,10 @@ func TestStep05_CloseAfterATurnGivesEverythingBack(t *testing.T) {
 	}
 }
 
+func TestStep05_TheLoopSleepsWhileNothingHappens(t *testing.T) {
+	conformance.SleepsWhileNothingHappens(t, server)
+}
+
 func TestStep05_PollKeepsToItsTimeout(t *testing.T) { conformance.PollKeepsToItsTimeout(t, server) }
 
 func TestStep05_AClosedEngineDoesNotPoll(t *testing.T) {
@@ -76,10 +80,6 @@ func TestStep05_AClosedEngineDoesNotPoll(t *testing.T) {
 }
 
 func TestStep05_SignalsDoNotEndTheLoop(t *testing.T) { conformance.SignalsDoNotEndTheLoop(t, server) }
-
-func TestStep05_TheLoopSleepsWhileNothingHappens(t *testing.T) {
-	conformance.SleepsWhileNothingHappens(t, server)
-}
 
 func TestStep05_TheLoopStaysOnItsThread(t *testing.T) {
 	l := part(t)
@@ -207,7 +207,6 @@ func TestStep06_WithoutABufferNothingIsLost(t *testing.T) {
 	for i, c := range clients {
 		go c.SendFromCallback(labtest.Pattern(i, n))
 	}
-	l.SuspectNext(labtest.Rule{ID: "recv-not-rearmed", For: []labtest.Symptom{labtest.SendStalls}, When: func(s *labtest.Scene) bool { return s.Ring.Waiting["recv"] < 200 }})
 	for _, c := range clients {
 		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: fmt.Sprintf("all bytes of %s should be received, buffers or not, but are not", c.Name)},
 			func(engine.Engine) bool { return c.Received() == n })
@@ -251,10 +250,6 @@ func TestStep07_ACloseBetweenTurnsIsHeard(t *testing.T) {
 
 func TestStep08_EchoesWholeAndInOrder(t *testing.T) { conformance.EchoesWholeAndInOrder(t, server) }
 
-func TestStep08_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
-
-func TestStep08_ALateReaderLosesNothing(t *testing.T) { conformance.ALateReaderLosesNothing(t, server) }
-
 func TestStep08_WhatIsBeingSentStaysWhatItIs(t *testing.T) {
 	l := labtest.Start(t, server, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
 	late, others := l.DialSmall(), l.DialMany(50)
@@ -267,10 +262,13 @@ func TestStep08_WhatIsBeingSentStaysWhatItIs(t *testing.T) {
 			c.EchoQuietly(labtest.Pattern(i, n))
 		}
 	}
-	late.Suspect(labtest.Rule{ID: "memory-freed-in-flight", For: []labtest.Symptom{labtest.WrongBytes, labtest.EarlyEOF, labtest.EarlyReset}})
 	late.Want(data)
 	late.WaitSent()
 }
+
+func TestStep08_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
+
+func TestStep08_ALateReaderLosesNothing(t *testing.T) { conformance.ALateReaderLosesNothing(t, server) }
 
 func TestStep08_NothingIsBusyAfterALateReader(t *testing.T) {
 	conformance.IsIdleAfterALateReader(t, server)
