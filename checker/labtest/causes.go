@@ -117,6 +117,12 @@ var rules = []Rule{
 		return errors.Is(s.Err, syscall.EMFILE) || errors.Is(s.Err, syscall.ENFILE)
 	}},
 	{"eagain-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EAGAIN) }},
+	{"recv-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
+		return s.HasRing && s.Answers && s.Ring.Waiting["recv"] > int(s.Stats.Accepts)
+	}},
+	{"closed-in-flight", []Symptom{PollFails}, func(s *Scene) bool {
+		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
+	}},
 	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
 	{"fd-beyond-fd_setsize", []Symptom{Panics}, func(s *Scene) bool {
 		return strings.Contains(s.Stack, "FdSet")
@@ -147,11 +153,12 @@ var rules = []Rule{
 		return s.Queued > 0 && s.Sock.Unsent == 0
 	}},
 	{"reading-never-resumed", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
-		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater && s.Stats.ShortWrites > 0 &&
+		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater &&
+			(s.Stats.ShortWrites > 0 || s.HasRing && s.Stats.BytesOut > uint64(s.Config.HighWater)) &&
 			(!s.HasEpoll || s.Watched && (s.Armed("EPOLLET") || !s.Armed("EPOLLIN")))
 	}},
 	{"buffers-not-returned", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
-		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && s.CPU > 0.5
+		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && (s.CPU > 0.5 || s.Turns > 1000)
 	}},
 	{"recv-not-rearmed", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && s.Ring.Waiting["recv"] < s.Count
@@ -694,9 +701,6 @@ var causes = map[string]cause{
 	"ring-on-two-threads": {
 		"io_uring_enter says EEXIST: with IORING_SETUP_SINGLE_ISSUER the thread that enabled the ring is the only one that may use it. Lock the goroutine to its thread (runtime.LockOSThread) before.",
 		"io_uring_setup(2), IORING_SETUP_SINGLE_ISSUER"},
-	"nonblocking-on-a-ring": {
-		"A socket is in non-blocking mode, so the kernel does not wait in your place: each operation that would have to completes at once with EAGAIN, and is started again.",
-		"\"How it works\" in the lesson"},
 	"direct-with-descriptor": {
 		"A connection was accepted with a descriptor although Options.Direct asks for a place in the ring's own table.",
 		"io_uring_prep_accept_direct(3)"},

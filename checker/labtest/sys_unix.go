@@ -17,6 +17,10 @@ func setReceiveBuffer(fd uintptr, n int) {
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, n)
 }
 
+// SetSendBuffer makes the send buffer of the socket fd n bytes, as nearly as the kernel
+// lets one.
+func SetSendBuffer(fd, n int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n) }
+
 // fileLimit is how many descriptors this process may have open.
 func fileLimit() uint64 {
 	var limit unix.Rlimit

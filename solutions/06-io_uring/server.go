@@ -178,8 +178,8 @@ func (e *Engine) setup(addr netip.AddrPort, o Options) (err error) {
 	if e.listener, e.addr, err = sock.Listen(addr, e.cfg.Backlog); err != nil {
 		return err
 	}
-	// The kernel waits in our place. Told not to wait (O_NONBLOCK) it would not, and the
-	// operation would end with EAGAIN.
+	// The kernel waits in our place. Told not to wait (O_NONBLOCK) older ones do not, and
+	// the operation ends with EAGAIN.
 	if err = unix.SetNonblock(e.listener, false); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
