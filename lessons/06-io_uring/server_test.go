@@ -270,6 +270,14 @@ func TestStep08_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrde
 
 func TestStep08_ALateReaderLosesNothing(t *testing.T) { conformance.ALateReaderLosesNothing(t, server) }
 
+func TestStep08_AFullSendBufferIsNoError(t *testing.T) {
+	conformance.AFullSendBufferIsNoError(t, server)
+}
+
+func TestStep08_CallsAreCounted(t *testing.T) {
+	conformance.CallsAreCounted(t, server, engine.CallIOUringEnter, engine.CallIOUringEnter)
+}
+
 func TestStep08_NothingIsBusyAfterALateReader(t *testing.T) {
 	conformance.IsIdleAfterALateReader(t, server)
 }
@@ -351,6 +359,10 @@ func TestStep08_ASlowReaderIsNotReadFrom(t *testing.T) {
 
 func TestStep08_APausedClientThatEndsIsQuiet(t *testing.T) {
 	conformance.APausedClientThatEndsIsQuiet(t, server)
+}
+
+func TestStep08_ReadingGoesOnAtTheLowWaterMark(t *testing.T) {
+	conformance.ReadingGoesOnAtTheLowWaterMark(t, server)
 }
 
 func TestStep08_SlowReadersLeaveBuffersForOthers(t *testing.T) {
@@ -475,6 +487,12 @@ func TestStep09_ManyWakesAreOne(t *testing.T) { conformance.WakesAreOne(t, serve
 
 func TestStep09_ShutdownSendsWhatIsQueued(t *testing.T) {
 	conformance.ShutdownSendsWhatIsQueued(t, server)
+}
+
+func TestStep09_PollWithoutLimitWaits(t *testing.T) { conformance.PollWithoutLimitWaits(t, server) }
+
+func TestStep09_ShutdownDiscardsFromPausedClients(t *testing.T) {
+	conformance.ShutdownDiscardsFromPausedClients(t, server)
 }
 
 func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {

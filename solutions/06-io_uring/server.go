@@ -754,6 +754,8 @@ func (c *conn) update() {
 // on when the queue has drained. Two marks, so that it does not flip at each write.
 func (c *conn) throttle() {
 	switch queued := c.Queued(); {
+	case c.e.draining: // what is read now is discarded, and adds nothing
+		c.paused = false
 	case queued > c.e.cfg.HighWater:
 		c.paused = true
 	case queued <= c.e.cfg.LowWater:
@@ -929,6 +931,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	for _, c := range e.conns {
 		if c != nil {
 			c.CloseWrite()
+			c.update() // a paused connection is read from again: see throttle
 		}
 	}
 	for e.stats.Connections > 0 || e.listener >= 0 {
