@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"iolab/checker/conformance"
 	"iolab/checker/labtest"
@@ -83,8 +86,8 @@ func TestStep05_SignalsDoNotEndTheLoop(t *testing.T) { conformance.SignalsDoNotE
 
 func TestStep05_TheLoopStaysOnItsThread(t *testing.T) {
 	l := part(t)
-	l.Did("New on one goroutine; on another, which is not locked to its thread, 300 times Poll, beside goroutines that want the processor")
-	for range 2 {
+	l.Did("New on one goroutine, Poll on another, which is not locked to its thread, until the scheduler has moved a third one 100 times")
+	for range 4 {
 		defer l.InBackground(func(done <-chan struct{}) {
 			for {
 				select {
@@ -96,34 +99,59 @@ func TestStep05_TheLoopStaysOnItsThread(t *testing.T) {
 			}
 		})()
 	}
+	var moved atomic.Int64
+	defer l.InBackground(func(done <-chan struct{}) {
+		for thread := labtest.Thread(); ; {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			nap()
+			if now := labtest.Thread(); now != thread {
+				thread = now
+				moved.Add(1)
+			}
+		}
+	})()
+	var e engine.Engine
 	var err error
 	var thrown any
-	done := make(chan struct{})
-	make1 := func() (e engine.Engine) {
+	changed := false
+	func() {
 		defer func() { thrown = recover() }()
 		e, err = server(engine.Config{}, engine.Echo{})
-		return e
-	}
-	if e := make1(); err == nil && thrown == nil {
+	}()
+	if e != nil && err == nil && thrown == nil {
+		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			defer func() { thrown = recover() }()
-			for i := 0; i < 300 && err == nil; i++ {
+			err = e.Poll(0)
+			thread, until, most := labtest.Thread(), time.Now().Add(labtest.Patience), moved.Load()+100
+			for err == nil && !changed && moved.Load() < most && time.Now().Before(until) {
+				nap()
+				changed = labtest.Thread() != thread
 				err = e.Poll(0)
-				time.Sleep(50 * time.Microsecond)
 			}
 			e.Close()
 		}()
 		<-done
 	}
-	if thrown != nil {
+	switch {
+	case thrown != nil:
 		l.Do(func(engine.Engine) { panic(thrown) })
-	}
-	if err != nil {
+	case err != nil:
 		l.Got("%v", err)
 		l.Fail(labtest.Failure{Symptom: labtest.PollFails, Suspect: "ring-on-two-threads", Problem: fmt.Sprintf("Poll should go on wherever Go's scheduler would like to run it, but returned: %v", err)})
+	case changed:
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "ring-on-two-threads", Problem: "a loop should stay on the thread of its first Poll, but was moved to another"})
 	}
 }
+
+// nap is a millisecond in a system call, from which Go's scheduler takes the processor
+// away meanwhile: a goroutine then often goes on on another thread.
+func nap() { unix.Poll(nil, 1) }
 
 // Step 6: accepting and receiving
 
@@ -361,6 +389,42 @@ func TestStep08_APausedClientThatEndsIsQuiet(t *testing.T) {
 	conformance.APausedClientThatEndsIsQuiet(t, server)
 }
 
+func TestStep08_AMessageCostsATenthOfASystemCall(t *testing.T) {
+	const clients, rounds = 500, 10
+	l := labtest.Start(t, server, labtest.Paused())
+	all := l.DialMany(clients)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "500 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
+	l.Did("%d times: each of %d clients sends 64 bytes; when all have come, turns are made until all are answered", rounds, clients)
+	var before engine.Stats
+	for round := range uint64(rounds + 1) {
+		for i, c := range all {
+			c.SendQuietly(labtest.Pattern(i, 64))
+		}
+		for _, c := range all {
+			c.WaitDelivered()
+		}
+		l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "500 messages should be answered, but are not"},
+			func(e engine.Engine) bool { return e.Stats().BytesOut == 64*clients*(round+1) })
+		for i, c := range all {
+			c.WantQuietly(labtest.Pattern(i, 64))
+		}
+		if round == 0 {
+			before = l.Stats()
+		}
+	}
+	after := l.Stats()
+	if after.Calls[engine.CallIOUringEnter] == before.Calls[engine.CallIOUringEnter] {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats", Problem: "Stats.Calls should count io_uring_enter, but shows none"})
+	}
+	calls := after.Total() - before.Total()
+	l.Got("%d system calls for %d messages", calls, clients*rounds)
+	if most := uint64(clients * rounds / 10); calls > most {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "enter-per-message",
+			Problem: fmt.Sprintf("%d messages that come together should cost %d system calls or fewer, but cost %d", clients*rounds, most, calls)})
+	}
+}
+
 func TestStep08_ReadingGoesOnAtTheLowWaterMark(t *testing.T) {
 	conformance.ReadingGoesOnAtTheLowWaterMark(t, server)
 }
@@ -424,42 +488,6 @@ func (s shouter) OnData(c engine.Conn, data []byte) {
 func TestStep08_SendStopsAtTheHardLimit(t *testing.T) { conformance.SendStopsAtTheHardLimit(t, server) }
 
 func TestStep08_APingBesideFloods(t *testing.T) { conformance.APingBesideFloods(t, server) }
-
-func TestStep08_AMessageCostsATenthOfASystemCall(t *testing.T) {
-	const clients, rounds = 500, 10
-	l := labtest.Start(t, server, labtest.Paused())
-	all := l.DialMany(clients)
-	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "500 clients should be accepted, but are not"},
-		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
-	l.Did("%d times: each of %d clients sends 64 bytes; when all have come, turns are made until all are answered", rounds, clients)
-	var before engine.Stats
-	for round := range uint64(rounds + 1) {
-		for i, c := range all {
-			c.SendQuietly(labtest.Pattern(i, 64))
-		}
-		for _, c := range all {
-			c.WaitDelivered()
-		}
-		l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "500 messages should be answered, but are not"},
-			func(e engine.Engine) bool { return e.Stats().BytesOut == 64*clients*(round+1) })
-		for i, c := range all {
-			c.WantQuietly(labtest.Pattern(i, 64))
-		}
-		if round == 0 {
-			before = l.Stats()
-		}
-	}
-	after := l.Stats()
-	if after.Calls[engine.CallIOUringEnter] == before.Calls[engine.CallIOUringEnter] {
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats", Problem: "Stats.Calls should count io_uring_enter, but shows none"})
-	}
-	calls := after.Total() - before.Total()
-	l.Got("%d system calls for %d messages", calls, clients*rounds)
-	if most := uint64(clients * rounds / 10); calls > most {
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "enter-per-message",
-			Problem: fmt.Sprintf("%d messages that come together should cost %d system calls or fewer, but cost %d", clients*rounds, most, calls)})
-	}
-}
 
 // Step 9: limits, wake, shutdown, and other kernels
 
@@ -538,7 +566,11 @@ func TestStep09_OlderKernelsServeToo(t *testing.T) {
 		l.CloseAll(clients)
 		l.WantCount(0)
 		l.WantDescriptorsBack()
+		l.Pause()
 	}
+}
+
+func TestStep09_OneAcceptAfterTheOtherSurvivesToo(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, with(uringloop.Options{Without: uringloop.MultishotAccept}))
 }
 
