@@ -1,5 +1,7 @@
 //go:build linux
 
+//lint:file-ignore SA4006,SA4017 in the skeleton nothing returns
+
 package uringloop_test
 
 import (
