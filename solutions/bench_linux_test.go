@@ -27,3 +27,9 @@ func BenchmarkActive(b *testing.B) {
 	b.Run("epoll-et", func(b *testing.B) { conformance.BenchmarkActive(b, conformance.Of(epollet.New), 1000) })
 	b.Run("io_uring", func(b *testing.B) { conformance.BenchmarkActive(b, conformance.Of(uringloop.New), 1000) })
 }
+
+// What a broadcast to a thousand clients costs.
+func BenchmarkBroadcast(b *testing.B) {
+	b.Run("epoll-et", func(b *testing.B) { conformance.BenchmarkBroadcast(b, conformance.Of(epollet.New), 1000) })
+	b.Run("io_uring", func(b *testing.B) { conformance.BenchmarkBroadcast(b, conformance.Of(uringloop.New), 1000) })
+}
