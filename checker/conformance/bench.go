@@ -121,3 +121,42 @@ func BenchmarkStall(b *testing.B, newEngine Engine) {
 	b.ReportMetric(float64(after.ShortWrites-before.ShortWrites)/float64(b.N), "short-writes/op")
 	b.ReportMetric(float64(after.EAGAINs-before.EAGAINs)/float64(b.N), "EAGAIN/op")
 }
+
+// BenchmarkBroadcast measures one byte for each of n clients, sent between two turns, as a
+// game server does after a tick: an operation is all n sends, the turns that take them to
+// the kernel, and the reading of all, everything on one thread.
+func BenchmarkBroadcast(b *testing.B, newEngine Engine, n int) {
+	var all []engine.Conn
+	l := labtest.Start(b, newEngine, labtest.WithHandler(service{open: func(c engine.Conn) { all = append(all, c) }}))
+	clients := l.DialMany(n)
+	l.WantCount(n)
+	l.Pause()
+	peers := make([]*labtest.Raw, n)
+	for i, c := range clients {
+		peers[i] = c.Raw()
+		defer peers[i].Close()
+	}
+	message := []byte{'!'}
+	before := l.Stats()
+	b.ResetTimer()
+	l.Do(func(e engine.Engine) {
+		for range b.N {
+			want := e.Stats().BytesOut + uint64(n)
+			for _, c := range all {
+				c.Send(message)
+			}
+			for e.Stats().BytesOut < want {
+				if err := e.Poll(time.Second); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for _, peer := range peers {
+				peer.Read1()
+			}
+		}
+	})
+	b.StopTimer()
+	after := l.Stats()
+	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")
+	l.Resume()
+}

@@ -75,7 +75,7 @@ func MoreToReadIsNotWaitedFor(t *testing.T, newEngine Engine) {
 	for turn := 1; c.Received() < budget*budgets; turn++ {
 		if took := l.TurnWithin(time.Minute); took > labtest.Patience {
 			l.Got("%d bytes after %d turns, and a Poll that waits", c.Received(), turn)
-			l.Fail(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspects: []labtest.Rule{{ID: "edge-not-drained"}},
+			l.Fail(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspects: []labtest.Rule{{ID: "edge-not-drained", When: func(s *labtest.Scene) bool { return s.HasEpoll }}},
 				Problem: fmt.Sprintf("Poll should not wait while %d bytes are there to be read, but does", budget*budgets-c.Received())})
 		}
 	}
@@ -137,7 +137,7 @@ func ABurstOfClientsIsAccepted(t *testing.T, newEngine Engine, n int) {
 		took := l.TurnWithin(time.Minute)
 		if took > labtest.Patience {
 			l.Got("%d, and a Poll that waits", accepted)
-			l.Fail(labtest.Failure{Symptom: labtest.CountLow, Suspects: []labtest.Rule{{ID: "burst-not-accepted"}},
+			l.Fail(labtest.Failure{Symptom: labtest.CountLow, Suspects: []labtest.Rule{{ID: "burst-not-accepted", When: func(s *labtest.Scene) bool { return s.HasEpoll }}},
 				Problem: fmt.Sprintf("%d clients wait to be accepted and Poll should not wait for more, but it does after %d", n-accepted, accepted)})
 		}
 		l.Do(func(e engine.Engine) { accepted = e.ConnectionCount() })

@@ -7,9 +7,10 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/checker/probe"
 )
 
 func system() []Check {
@@ -93,29 +94,12 @@ func somaxconn() Check {
 }
 
 func ioUring() Check {
-	c := Check{Name: "io_uring", State: Warning}
-	disabled := read("/proc/sys/kernel/io_uring_disabled")
-	// struct io_uring_params is 120 bytes; features is its sixth word.
-	var params [30]uint32
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&params)), 0)
-	if errno == 0 {
-		unix.Close(int(fd))
-		c.State, c.Value = OK, fmt.Sprintf("works (features %#x)", params[5])
-		return c
+	features, err := probe.IOUring()
+	var missing *probe.Missing
+	if errors.As(err, &missing) {
+		return Check{"io_uring", Warning, missing.Why, missing.Cure}
 	}
-	c.Value = "io_uring_setup: " + unix.ErrnoName(errno)
-	switch {
-	case errors.Is(errno, unix.ENOSYS):
-		c.Cure = "the kernel has no io_uring (5.1 or newer does), or the sandbox hides it; lesson 06 will not run"
-	case disabled == "1" || disabled == "2":
-		c.Value += ", kernel.io_uring_disabled = " + disabled
-		c.Cure = "sysctl -w kernel.io_uring_disabled=0 (as root, on the host)"
-	case errors.Is(errno, unix.EPERM):
-		c.Cure = "a seccomp filter forbids it, as container engines do: docker run --security-opt seccomp=unconfined, or allow io_uring_setup, _enter and _register in the profile"
-	case errors.Is(errno, unix.ENOMEM):
-		c.Cure = "locked memory is limited: ulimit -l unlimited"
-	}
-	return c
+	return Check{Name: "io_uring", State: OK, Value: fmt.Sprintf("works (features %#x)", features)}
 }
 
 func wine() Check {

@@ -104,7 +104,7 @@ var rules = []Rule{
 		return !s.Answers && s.CPU > 0.5
 	}},
 	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
-		return s.In("EpollWait", "Select", "Kevent") && s.CPU < 0.5
+		return s.In("EpollWait", "Select", "Kevent", "Enter") && s.CPU < 0.5
 	}},
 	{"eintr-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EINTR) }},
 	{"closed-fd-in-set", []Symptom{PollFails}, func(s *Scene) bool {
@@ -117,12 +117,21 @@ var rules = []Rule{
 		return errors.Is(s.Err, syscall.EMFILE) || errors.Is(s.Err, syscall.ENFILE)
 	}},
 	{"eagain-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EAGAIN) }},
+	{"recv-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
+		return s.HasRing && s.Answers && s.Ring.Waiting["recv"] > int(s.Stats.Accepts)
+	}},
+	{"closed-in-flight", []Symptom{PollFails}, func(s *Scene) bool {
+		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
+	}},
 	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
 	{"fd-beyond-fd_setsize", []Symptom{Panics}, func(s *Scene) bool {
 		return strings.Contains(s.Stack, "FdSet")
 	}},
 
 	// The wrong bytes come: where in the stream do they belong?
+	{"memory-freed-in-flight", nil, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EFAULT) }},
+	{"memory-freed-in-flight", []Symptom{WrongBytes}, func(s *Scene) bool { _, ok := s.belongs(); return s.HasRing && len(s.Want) > 0 && !ok }},
+	{"sends-out-of-order", []Symptom{WrongBytes}, func(s *Scene) bool { at, ok := s.belongs(); return s.HasRing && ok && at > s.Offset }},
 	{"bytes-overtake", []Symptom{WrongBytes}, func(s *Scene) bool { at, ok := s.belongs(); return ok && at > s.Offset }},
 	{"bytes-queued-though-taken", []Symptom{WrongBytes}, func(s *Scene) bool {
 		return s.again() && s.Client.sent.Load() < smallest // the kernel took every write whole
@@ -144,8 +153,15 @@ var rules = []Rule{
 		return s.Queued > 0 && s.Sock.Unsent == 0
 	}},
 	{"reading-never-resumed", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
-		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater && s.Stats.ShortWrites > 0 &&
+		return s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.LowWater &&
+			(s.Stats.ShortWrites > 0 || s.HasRing && s.Stats.BytesOut > uint64(s.Config.HighWater)) &&
 			(!s.HasEpoll || s.Watched && (s.Armed("EPOLLET") || !s.Armed("EPOLLIN")))
+	}},
+	{"buffers-not-returned", []Symptom{NoData, SendStalls}, func(s *Scene) bool {
+		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && (s.CPU > 0.5 || s.Turns > 1000)
+	}},
+	{"recv-not-rearmed", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.HasRing && s.HasFD && s.Sock.Unread > 0 && s.Ring.Waiting["recv"] < s.Count
 	}},
 	{"eof-taken-as-close", []Symptom{EarlyEOF, EarlyReset}, func(s *Scene) bool {
 		return s.Known && s.Gone && s.CloseErr == nil && s.Client.ended.Load()
@@ -177,11 +193,15 @@ var rules = []Rule{
 	{"burst-not-accepted", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0 && s.ListenIn && hasEvent(s.ListenInt, "EPOLLET")
 	}},
+	{"accept-not-rearmed", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.Listening && s.Listener.AcceptQueue > 0 && s.HasRing && !s.Waits("accept")
+	}},
 	{"accept-queue-not-drained", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
 	}},
 
 	// Closing.
+	{"closed-in-flight", []Symptom{NoEOF}, func(s *Scene) bool { return s.HasRing && s.Gone && !s.HasFD }},
 	{"eagain-taken-for-error", []Symptom{WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
 	{"short-read-hides-the-end", []Symptom{NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && s.Sock.Unread == 0 && !s.Gone && s.Armed("EPOLLET") && s.Client.Received() > 0
@@ -585,6 +605,105 @@ var causes = map[string]cause{
 	"no-reuseaddr": {
 		"SO_REUSEADDR is not set: after a restart the port is taken for up to a minute by connections in TIME_WAIT.",
 		"socket(7), SO_REUSEADDR"},
+	"abi-layout": {
+		"A field is not where the kernel looks for it. Compare the struct, field by field, with include/uapi/linux/io_uring.h.",
+		"io_uring_enter(2), struct io_uring_sqe"},
+	"ring-not-set-up": {
+		"There is no io_uring after Setup, or more than one.",
+		"io_uring_setup(2)"},
+	"ring-full-too-early": {
+		"The submission queue has room and SQE said it is full: full is when the tail is as many places ahead of the kernel's head as there are places.",
+		"io_uring(7), \"Submission queueing\""},
+	"completion-queue-too-short": {
+		"The completion queue is as short as the kernel makes it by itself (twice the submissions): ask for more with IORING_SETUP_CQSIZE.",
+		"io_uring_setup(2), IORING_SETUP_CQSIZE"},
+	"flags-not-stepped-down": {
+		"io_uring_setup says EINVAL to a flag that it does not know. Try the flags from the newest to the oldest, and remember which it took.",
+		"io_uring_setup(2), ERRORS"},
+	"features-not-probed": {
+		"What the kernel can do is not guessed from its version: it says so, in io_uring_params.features and in the probe of operations.",
+		"io_uring_register(2), IORING_REGISTER_PROBE"},
+	"mapping-not-unmapped": {
+		"The ring is closed and its memory still mapped: munmap each of the mappings, before or after the close.",
+		"io_uring_setup(2), mmap(2)"},
+	"error-not-explained": {
+		"The kernel's error is lost. Wrap it, so that errors.Is finds it, and say what helps.",
+		"io_uring_setup(2), ERRORS"},
+	"submission-not-published": {
+		"What was prepared does not reach the kernel: store the new tail (release) before io_uring_enter, and tell it how many there are.",
+		"io_uring(7), \"Submission queueing\""},
+	"sqe-not-cleared": {
+		"A submission still has fields of the one that was in its place before: SQEs are used again and again. Clear it when it is given out.",
+		"io_uring_enter(2), struct io_uring_sqe"},
+	"queue-overrun": {
+		"A submission was written over one that the kernel has not taken yet: compare the tail with the kernel's head (load-acquire) before giving out a place.",
+		"io_uring(7), \"Submission queueing\""},
+	"index-not-masked": {
+		"Head and tail grow for ever; the place in the ring is the index AND the mask.",
+		"io_uring(7)"},
+	"completions-not-released": {
+		"Completions are taken and their places are not given back: after one round of the queue the kernel has no room. Store the new head (release).",
+		"io_uring(7), \"Completion queueing\""},
+	"overflow-not-fetched": {
+		"Completions that had no room in the queue are kept by the kernel (IORING_FEAT_NODROP) until io_uring_enter is called with IORING_ENTER_GETEVENTS, also to wait for nothing.",
+		"io_uring_setup(2), IORING_FEAT_NODROP"},
+	"in-flight-miscounted": {
+		"An operation is over with the completion that has no IORING_CQE_F_MORE, and only with that.",
+		"io_uring_enter(2), IORING_CQE_F_MORE"},
+	"sqpoll-not-woken": {
+		"The kernel's thread sleeps and nobody wakes it: after the store of the tail look at the queue's flags, and if IORING_SQ_NEED_WAKEUP is set call io_uring_enter with IORING_ENTER_SQ_WAKEUP.",
+		"io_uring_setup(2), IORING_SETUP_SQPOLL"},
+	"buffer-not-found": {
+		"The completion and the buffer do not fit together: the number is in the upper 16 bits of the flags, if IORING_CQE_F_BUFFER is set, and names the buffer that was published with it.",
+		"io_uring_setup_buf_ring(3)"},
+	"buffers-not-returned": {
+		"Receive buffers are used up: each that a completion has named has to be put back into the ring, and the tail stored, or receives end with ENOBUFS.",
+		"io_uring_buf_ring_add(3), io_uring_buf_ring_advance(3)"},
+	"buffer-published-too-early": {
+		"A buffer was visible to the kernel before Publish: write the entry first, store the tail after.",
+		"io_uring_buf_ring_advance(3)"},
+	"buffer-tail-clobbers-bid": {
+		"A completion named another buffer than the one that was filled. The ring's 16-bit tail lies behind the number (Bid) of entry 0: a 32-bit store of the tail must write that number too, as it is now.",
+		"\"Memory for the kernel\" in the lesson"},
+	"kernel-memory-on-go-heap": {
+		"The kernel was given an address on Go's heap. A number in a submission keeps nothing alive: map the memory (mmap), or pin it until the last completion.",
+		"runtime.Pinner; \"Memory for the kernel\" in the lesson"},
+	"blocks-overlap": {
+		"Two blocks or buffers share memory: one was given out twice, or cut too long.",
+		"\"Memory for the kernel\" in the lesson"},
+	"recv-not-rearmed": {
+		"The client's bytes wait in the server's receive queue, and no receive is under way for it. A receive ends with a completion without IORING_CQE_F_MORE (its end, ENOBUFS, a cancellation): start another when there is reason to.",
+		"io_uring_prep_recv_multishot(3)"},
+	"recv-armed-twice": {
+		"More receives are under way than there are connections: one that goes on (IORING_CQE_F_MORE) was started again. Two receives on one socket share its bytes, in no order.",
+		"io_uring_prep_recv_multishot(3)"},
+	"accept-not-rearmed": {
+		"Clients wait in the accept queue, and no accept is under way: start another after a completion without IORING_CQE_F_MORE.",
+		"io_uring_prep_multishot_accept(3)"},
+	"closed-in-flight": {
+		"The descriptor is closed, and operations that are under way still hold the socket: no FIN goes out. Cancel them, wait for their completions, then close.",
+		"io_uring_cancelation(7)"},
+	"stale-completion": {
+		"A completion of a connection that is gone was taken for one of a newcomer with the same descriptor: put a generation into user_data, and give the descriptor back only after the last completion.",
+		"io_uring_cancelation(7); \"stale event\" in lesson 02"},
+	"memory-freed-in-flight": {
+		"Other bytes went out than were sent: a block was used again while the kernel was still sending from it. It is yours again with the completion, not before.",
+		"\"Memory for the kernel\" in the lesson"},
+	"sends-out-of-order": {
+		"Later bytes came before earlier ones: either two sends were under way on one socket, and the second overtook the rest of the first, or a short send was taken for a whole one and its rest dropped. One send at a time; what it did not take goes first with the next.",
+		"io_uring(7): \"no guarantee of order\""},
+	"enter-per-message": {
+		"Each message costs system calls of its own. Prepare the submissions of a whole turn, then call io_uring_enter once.",
+		"\"Where the system calls went\" in the lesson"},
+	"completion-after-close": {
+		"The engine is closed while operations are under way: the kernel holds the sockets, and may write to memory that is somebody else's by now. Cancel everything and wait until nothing is in flight.",
+		"io_uring_cancelation(7)"},
+	"ring-on-two-threads": {
+		"io_uring_enter says EEXIST: with IORING_SETUP_SINGLE_ISSUER the thread that enabled the ring is the only one that may use it. Lock the goroutine to its thread (runtime.LockOSThread) before.",
+		"io_uring_setup(2), IORING_SETUP_SINGLE_ISSUER"},
+	"direct-with-descriptor": {
+		"A connection was accepted with a descriptor although Options.Direct asks for a place in the ring's own table.",
+		"io_uring_prep_accept_direct(3)"},
 	"wrong-stats": {
 		"A counter of Stats does not say what happened. The lab's later lessons compare engines by these numbers.",
 		"Stats in lessons/engine"},

@@ -107,6 +107,20 @@ func (c *Client) writeWithin(d time.Duration) {
 	}
 }
 
+// Visit connects a client that belongs to no lab, has it send a byte, and returns the
+// function that resets it. It says nothing of errors: it is there to be in the way.
+func Visit(addr netip.AddrPort) (reset func()) {
+	conn, err := net.DialTimeout("tcp", addr.String(), Patience)
+	if err != nil {
+		return func() {}
+	}
+	conn.Write([]byte{'.'})
+	return func() {
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}
+}
+
 // Local is the client's address: what the server sees as the remote one.
 func (c *Client) Local() netip.AddrPort { return c.local }
 

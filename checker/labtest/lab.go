@@ -127,6 +127,10 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 			l.engine = e
 		}
 	})
+	if errors.Is(err, probe.ErrUnavailable) {
+		l.loop.stop()
+		l.Unavailable("%v", err)
+	}
 	if err != nil {
 		l.loop.stop()
 		l.Fail(Failure{Symptom: NewFails, Problem: fmt.Sprintf("New should return an engine that listens, but returned the error %q", err)})
@@ -136,6 +140,27 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 	if !o.paused {
 		l.Resume()
 	}
+	return l
+}
+
+// Part is a lab without an engine, for tests of a part that an engine is built of: its
+// calls are made with [Lab.Do], on a goroutine that is locked to its thread. When the test
+// ends every descriptor must be back.
+func Part(t testing.TB) *Lab {
+	t.Helper()
+	warmUp()
+	l := &Lab{t: t, epfds: map[int]bool{}}
+	l.before, _ = probe.FDs(os.Getpid())
+	l.loop = newLoop()
+	l.service = newRecorder(engine.Echo{}, l.loop.tid)
+	t.Cleanup(func() {
+		t.Helper()
+		defer l.loop.stop()
+		if !l.failed && !l.loop.unwritten() {
+			l.healthy()
+			l.wantDescriptors(l.before, "the test is over")
+		}
+	})
 	return l
 }
 
@@ -566,6 +591,21 @@ func (l *Lab) EpollTable() []probe.Interest {
 		}
 	}
 	return table
+}
+
+// Rings are the io_urings that have been made since the test began: the engine's.
+func (l *Lab) Rings() []probe.Ring {
+	rings, _ := probe.Rings(os.Getpid())
+	return slices.DeleteFunc(rings, func(r probe.Ring) bool {
+		return slices.ContainsFunc(l.before, func(fd probe.FD) bool { return fd.Kind == "io_uring" && fd.Num == r.FD })
+	})
+}
+
+// HasRing tells whether the engine has an io_uring: its calls are the kernel's to make,
+// so whether a socket would block is nothing to the loop.
+func (l *Lab) HasRing() bool {
+	l.t.Helper()
+	return slices.ContainsFunc(probe.Leaked(l.before, l.afterNew), func(fd probe.FD) bool { return fd.Kind == "io_uring" })
 }
 
 // Listener is the descriptor of the engine's listener, -1 if there is none.

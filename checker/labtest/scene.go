@@ -3,6 +3,7 @@ package labtest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -48,7 +49,15 @@ type Scene struct {
 	ListenFD  int
 	ListenInt probe.Interest // the listener's interest
 	ListenIn  bool           // the listener is in the interest list
+
+	// io_uring, if the engine uses it.
+	HasRing bool
+	Ring    probe.Ring
 }
+
+// Waits tells whether an operation of that name ("recv", "accept") waits in the engine's
+// io_uring.
+func (s *Scene) Waits(operation string) bool { return s.Ring.Waiting[operation] > 0 }
 
 // In tells whether the loop is inside a call whose name ends in one of names.
 func (s *Scene) In(names ...string) bool {
@@ -84,10 +93,16 @@ func hasEvent(i probe.Interest, event string) bool {
 // look gathers the scene of f. It takes about a tenth of a second.
 func (l *Lab) look(f Failure) *Scene {
 	s := &Scene{Failure: f, Config: l.Config()}
+	pid := os.Getpid()
+	if rings := l.Rings(); len(rings) > 0 {
+		s.HasRing, s.Ring = true, rings[0]
+	}
 	if l.engine == nil {
+		if !l.loopDead() {
+			s.Frames = l.loop.frames()
+		}
 		return s
 	}
-	pid := os.Getpid()
 
 	const window = 100 * time.Millisecond
 	before := l.peek(s)
@@ -206,6 +221,9 @@ func (s *Scene) evidence() []report.Evidence {
 	if s.HasEpoll {
 		add("epoll interest list", "%s", epollLines(s))
 	}
+	if s.HasRing {
+		add("io_uring", "%s", ringLines(s.Ring))
+	}
 	if len(s.Leaked) > 0 {
 		var text []string
 		for i, fd := range s.Leaked {
@@ -270,6 +288,21 @@ func epollLines(s *Scene) string {
 		text = append(text, fmt.Sprintf("… and %d more", rest))
 	}
 	return strings.Join(text, "\n")
+}
+
+func ringLines(r probe.Ring) string {
+	var waiting []string
+	for _, name := range slices.Sorted(maps.Keys(r.Waiting)) {
+		waiting = append(waiting, fmt.Sprintf("%d %s", r.Waiting[name], name))
+	}
+	if len(waiting) == 0 {
+		waiting = []string{"none"}
+	}
+	text := fmt.Sprintf("fd %d, %d submissions not taken by the kernel, %d of %d places of the completion queue taken", r.FD, r.SqTail-r.SqHead, r.CqTail-r.CqHead, r.CqEntries)
+	if r.Overflow > 0 {
+		text += fmt.Sprintf("\n%d completions had no room", r.Overflow)
+	}
+	return text + "\noperations that wait for a socket: " + strings.Join(waiting, ", ")
 }
 
 func statsLine(s engine.Stats) string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,10 @@ var resetErrors = []error{unix.ECONNRESET, unix.EPIPE}
 func setReceiveBuffer(fd uintptr, n int) {
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, n)
 }
+
+// SetSendBuffer makes the send buffer of the socket fd n bytes, as nearly as the kernel
+// lets one.
+func SetSendBuffer(fd, n int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n) }
 
 // fileLimit is how many descriptors this process may have open.
 func fileLimit() uint64 {
@@ -134,10 +139,11 @@ func readable(fd int) bool {
 	return err == nil && n > 0 && p[0].Revents&unix.POLLIN != 0
 }
 
-// Steal reads away what has arrived on fd, and tells whether there was anything.
+// Steal reads away what has arrived on the socket fd, which may be in blocking mode, and
+// tells whether there was anything.
 func Steal(fd int) bool {
 	buf := make([]byte, 4096)
-	n, err := unix.Read(fd, buf)
+	n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 	return err == nil && n > 0
 }
 
@@ -151,6 +157,13 @@ func (l *Lab) Interrupt(n int) {
 			signalThread(l.loop.tid)
 		}
 	}()
+}
+
+// OnGoHeap tells whether p is memory of Go's garbage collector: in the same 4 GiB as other
+// memory from there, which no mapping of another kind comes near.
+func OnGoHeap(p []byte) bool {
+	other := make([]byte, 1<<16)
+	return uint64(uintptr(unsafe.Pointer(&p[0])))>>32 == uint64(uintptr(unsafe.Pointer(&other[0])))>>32
 }
 
 // assign sets a limit, whose type differs among systems.

@@ -16,6 +16,20 @@ import (
 // ErrUnavailable is returned, wrapped, where a system has no way to tell.
 var ErrUnavailable = errors.New("not available on this system")
 
+// Missing is a mechanism that this machine does not have. It wraps [ErrUnavailable].
+type Missing struct {
+	What string // "io_uring"
+	Why  string // what the kernel said
+	Cure string // what would help
+}
+
+func (m *Missing) Error() string {
+	return fmt.Sprintf("%s is %v: %s. What helps: %s", m.What, ErrUnavailable, m.Why, m.Cure)
+}
+
+// Unwrap returns [ErrUnavailable].
+func (m *Missing) Unwrap() error { return ErrUnavailable }
+
 // FD is an open descriptor of a process.
 type FD struct {
 	Num    int

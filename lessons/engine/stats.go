@@ -72,18 +72,22 @@ const (
 	CallSelect
 	CallEpollWait
 	CallEpollCtl
+	CallGetpeername
+	CallIOUringEnter
 	NumCalls // how many kinds there are
 )
 
 var callNames = [NumCalls]string{
-	CallAccept:    "accept",
-	CallRead:      "read",
-	CallWrite:     "write",
-	CallShutdown:  "shutdown",
-	CallClose:     "close",
-	CallSelect:    "select",
-	CallEpollWait: "epoll_wait",
-	CallEpollCtl:  "epoll_ctl",
+	CallAccept:       "accept",
+	CallRead:         "read",
+	CallWrite:        "write",
+	CallShutdown:     "shutdown",
+	CallClose:        "close",
+	CallSelect:       "select",
+	CallEpollWait:    "epoll_wait",
+	CallEpollCtl:     "epoll_ctl",
+	CallGetpeername:  "getpeername",
+	CallIOUringEnter: "io_uring_enter",
 }
 
 // String is the call's name as the kernel spells it.

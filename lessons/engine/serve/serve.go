@@ -108,6 +108,9 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 		return 1
 	}
 	log.Info("listening", "addr", e.Addr(), "os", runtime.GOOS, "pid", os.Getpid(), "max_fds", limit)
+	if s, ok := e.(fmt.Stringer); ok { // an engine that has a choice says what it chose
+		log.Info("built on", "features", s)
+	}
 
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
