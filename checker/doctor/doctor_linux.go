@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	lab "iolab/checker/wine"
 )
 
 func system() []Check {
@@ -119,8 +121,8 @@ func ioUring() Check {
 }
 
 func wine() Check {
-	if path := found("wine64", "wine"); path != "" {
-		return Check{"Wine", OK, path, ""}
+	if path := lab.Find(); path != "" {
+		return Check{"Wine", OK, path + ": go run ./checker run -wine 05", ""}
 	}
 	return Check{"Wine", Info, "not found",
 		"lesson 05 has an emulation; to run the real Windows code too: apt install wine64"}
