@@ -10,6 +10,7 @@ import (
 
 	"iolab/checker/probe"
 	"iolab/checker/report"
+	"iolab/lessons/05-iocp/iocp"
 	"iolab/lessons/engine"
 )
 
@@ -48,6 +49,26 @@ type Scene struct {
 	ListenFD  int
 	ListenInt probe.Interest // the listener's interest
 	ListenIn  bool           // the listener is in the interest list
+
+	// Completion ports, if the engine uses the lab's emulation of them.
+	HasPort       bool
+	Posted        []string // operations in flight on the client's connection, such as "WSARecv"
+	AcceptsPosted int      // operations in flight on the listener
+	// AcceptsWaiting is how many AcceptEx have a client and wait for its first bytes.
+	AcceptsWaiting int
+}
+
+// NotConnected tells whether OnClose got Winsock's word for a socket that does not know
+// its connection.
+func (s *Scene) NotConnected() bool { return errors.Is(s.CloseErr, iocp.WSAENOTCONN) }
+
+// Misused is the rule of the kernel's memory that a panic says was broken, "" if it is
+// another panic.
+func (s *Scene) Misused() string {
+	if v, ok := s.Panic.(interface{ Violated() string }); ok {
+		return v.Violated()
+	}
+	return ""
 }
 
 // In tells whether the loop is inside a call whose name ends in one of names.
@@ -116,6 +137,10 @@ func (l *Lab) look(f Failure) *Scene {
 			s.HasEpoll = true
 			table, _ := probe.EpollTable(pid, fd.Num)
 			s.Epoll = append(s.Epoll, table...)
+		case fd.Kind == "tcp":
+			if posted, _ := iocp.Pending(iocp.Handle(fd.Num)); slices.Contains(posted, "AcceptEx") {
+				s.AcceptsWaiting++
+			}
 		case fd.Kind == "listener" && fd.Local == l.engine.Addr():
 			s.Listening, s.ListenFD = true, fd.Num
 			s.Listener, _ = probe.Queues(fd.Num)
@@ -126,6 +151,14 @@ func (l *Lab) look(f Failure) *Scene {
 		s.Known, s.Gone, s.CloseErr = ok, life.closed, life.err
 		if s.FD, s.HasFD = probe.SocketByPeer(pid, c.local); s.HasFD {
 			s.Sock, _ = probe.Queues(s.FD.Num)
+		}
+	}
+	if s.HasFD {
+		s.Posted, s.HasPort = iocp.Pending(iocp.Handle(s.FD.Num))
+	}
+	if s.Listening {
+		if posted, ok := iocp.Pending(iocp.Handle(s.ListenFD)); ok {
+			s.HasPort, s.AcceptsPosted = true, len(posted)
 		}
 	}
 	for _, i := range s.Epoll {
@@ -183,7 +216,12 @@ func (s *Scene) evidence() []report.Evidence {
 	}
 	switch {
 	case len(s.Frames) > 0:
-		add("the loop", "%s\n%.0f%% of a processor, %d turns in 100 ms", "is in "+strings.Join(s.Frames, " < "), 100*s.CPU, s.Turns)
+		const most = 12
+		in := strings.Join(s.Frames[:min(len(s.Frames), most)], " < ")
+		if n := len(s.Frames) - most; n > 0 {
+			in += fmt.Sprintf(" < … %d more", n)
+		}
+		add("the loop", "is in %s\n%.0f%% of a processor, %d turns in 100 ms", in, 100*s.CPU, s.Turns)
 	case s.Turns > 0 || s.CPU > 0.01:
 		add("the loop", "%.0f%% of a processor, %d turns in 100 ms", 100*s.CPU, s.Turns)
 	}
@@ -205,6 +243,9 @@ func (s *Scene) evidence() []report.Evidence {
 	}
 	if s.HasEpoll {
 		add("epoll interest list", "%s", epollLines(s))
+	}
+	if s.HasPort {
+		add("the kernel has", "%s", postedLines(s))
 	}
 	if len(s.Leaked) > 0 {
 		var text []string
@@ -270,6 +311,21 @@ func epollLines(s *Scene) string {
 		text = append(text, fmt.Sprintf("… and %d more", rest))
 	}
 	return strings.Join(text, "\n")
+}
+
+func postedLines(s *Scene) string {
+	var client string
+	if s.HasFD {
+		client = "no operation on this client's connection"
+		if len(s.Posted) > 0 {
+			client = strings.Join(s.Posted, ", ") + " on this client's connection"
+		}
+	}
+	var waiting string
+	if s.AcceptsWaiting > 0 {
+		waiting = fmt.Sprintf("%d AcceptEx that have a client and wait for its first bytes", s.AcceptsWaiting)
+	}
+	return lines(client, fmt.Sprintf("%d AcceptEx on the listener", s.AcceptsPosted), waiting)
 }
 
 func statsLine(s engine.Stats) string {

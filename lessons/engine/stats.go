@@ -14,7 +14,7 @@ type Stats struct {
 	BytesOut    uint64 // bytes that the kernel took
 	Wakeups     uint64 // returns of the wait call with something to do
 	EAGAINs     uint64 // calls that found the kernel not ready after all
-	ShortWrites uint64 // writes of which the kernel took a part, or nothing
+	ShortWrites uint64 // writes of which the kernel took a part, or nothing, or that it did not finish at once
 
 	SlowTurns   uint64        // turns that were busy for longer than Config.TurnBudget
 	LongestTurn time.Duration // the busiest turn
@@ -72,6 +72,11 @@ const (
 	CallSelect
 	CallEpollWait
 	CallEpollCtl
+	CallAcceptEx
+	CallWSARecv
+	CallWSASend
+	CallGetQueuedCompletionStatusEx
+	CallCancelIoEx
 	NumCalls // how many kinds there are
 )
 
@@ -84,6 +89,12 @@ var callNames = [NumCalls]string{
 	CallSelect:    "select",
 	CallEpollWait: "epoll_wait",
 	CallEpollCtl:  "epoll_ctl",
+
+	CallAcceptEx:                    "AcceptEx",
+	CallWSARecv:                     "WSARecv",
+	CallWSASend:                     "WSASend",
+	CallGetQueuedCompletionStatusEx: "GetQueuedCompletionStatusEx",
+	CallCancelIoEx:                  "CancelIoEx",
 }
 
 // String is the call's name as the kernel spells it.
