@@ -140,6 +140,7 @@ func runReset(a *app, _ *flag.FlagSet, args []string) error {
 func solutionFlags(f *flag.FlagSet) {
 	f.Bool("diff", true, "show the difference")
 	f.Bool("run", false, "run the lesson's tests against the solution instead")
+	wineFlag(f)
 	limitFlags(f)
 }
 
@@ -162,6 +163,11 @@ func runSolution(a *app, f *flag.FlagSet, args []string) error {
 		s, err := runner.Solution(a.root, l)
 		if err != nil {
 			return err
+		}
+		if s.Wine = value[bool](f, "wine"); s.Wine {
+			if err := winable(l, false); err != nil {
+				return err
+			}
 		}
 		return a.runSteps(s, step, lim)
 	}

@@ -9,6 +9,7 @@ import (
 	"iolab/checker/catalogue"
 	"iolab/checker/report"
 	"iolab/checker/runner"
+	"iolab/checker/wine"
 	"iolab/checker/workspace"
 )
 
@@ -33,6 +34,13 @@ type stepJSON struct {
 
 func describe(l catalogue.Lesson, p *workspace.Progress) lessonJSON {
 	run := l.Runs(runtime.GOOS)
+	if l.Number == 5 && run.How == "emulated" {
+		if wine.Find() != "" {
+			run.Why += "; under Wine: go run ./checker run -wine 05"
+		} else {
+			run.Why += "; for the real Windows code: apt install wine64"
+		}
+	}
 	j := lessonJSON{Number: l.Number, Folder: l.Folder, Title: l.Title, Ready: l.Ready(),
 		Runs: run.How, Why: run.Why, Steps: []stepJSON{}}
 	if l.Ready() {

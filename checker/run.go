@@ -5,12 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
 	"iolab/checker/catalogue"
 	"iolab/checker/report"
 	"iolab/checker/runner"
+	"iolab/checker/wine"
 	"iolab/checker/workspace"
 )
 
@@ -25,7 +27,12 @@ type runJSON struct {
 
 func runFlags(f *flag.FlagSet) {
 	f.Bool("race", false, "build with the race detector")
+	wineFlag(f)
 	limitFlags(f)
+}
+
+func wineFlag(f *flag.FlagSet) {
+	f.Bool("wine", false, "build for Windows and run under Wine (on Linux, lesson 05)")
 }
 
 func limitFlags(f *flag.FlagSet) {
@@ -57,7 +64,28 @@ func runRun(a *app, f *flag.FlagSet, args []string) error {
 	}
 	s := runner.Yours(l)
 	s.Race = value[bool](f, "race")
+	if s.Wine = value[bool](f, "wine"); s.Wine {
+		if err := winable(l, s.Race); err != nil {
+			return err
+		}
+		s.Name = "yours-under" // its results are not what the map counts
+	}
 	return a.runSteps(s, step, lim)
+}
+
+// winable says why the lesson cannot run under Wine, if it cannot.
+func winable(l catalogue.Lesson, race bool) error {
+	switch {
+	case runtime.GOOS != "linux":
+		return statusError{exitCannot, errors.New("-wine is for Linux: elsewhere lesson 05 runs as the map says")}
+	case race:
+		return usage("-race and -wine do not go together: the race detector needs a C compiler for Windows")
+	case l.Number != 5:
+		return statusError{exitCannot, fmt.Errorf("lesson %s does not run under Wine: -wine is for lesson 05", l.Folder)}
+	case wine.Find() == "":
+		return statusError{exitCannot, wine.ErrMissing}
+	}
+	return nil
 }
 
 // runSteps runs one step of the subject, or all in order up to the first that does
@@ -248,11 +276,13 @@ func (a *app) summary(s runner.Subject, r runJSON, only int) {
 	a.printf("\n")
 	switch {
 	case r.Outcome == report.Failed || r.Outcome == report.NotStarted:
-		if s.Name == "yours" && compiles(last) {
+		if (s.Name == "yours" || s.Wine) && compiles(last) {
 			a.printf("  Read: lessons/%s/README.md, step %d    Stuck? go run ./checker hint %s\n", l.Folder, last.Step, l.ID(last.Step))
 		}
 	case only != 0:
 		a.printf("  Step %s passes.\n", l.ID(only))
+	case s.Wine:
+		a.printf("  All %d steps pass under Wine.\n", len(l.Steps))
 	case s.Name == "yours":
 		a.printf("  All %d steps pass. Compare with the solution: go run ./checker solution %s\n", len(l.Steps), l.ID(0))
 	default:

@@ -6,10 +6,12 @@ import (
 	"iolab/checker/conformance"
 	epolllt "iolab/solutions/02-epoll-lt"
 	epollet "iolab/solutions/03-epoll-et"
+	iocploop "iolab/solutions/05-iocp"
 	uringloop "iolab/solutions/06-io_uring"
 )
 
 func benchmarkTurnHere(b *testing.B) {
+	b.Run("iocp-emulated", func(b *testing.B) { conformance.BenchmarkTurn(b, conformance.Of(iocploop.New), 5000) })
 	b.Run("epoll-lt", func(b *testing.B) { conformance.BenchmarkTurn(b, conformance.Of(epolllt.New), 5000) })
 	b.Run("epoll-et", func(b *testing.B) { conformance.BenchmarkTurn(b, conformance.Of(epollet.New), 5000) })
 	b.Run("io_uring", func(b *testing.B) { conformance.BenchmarkTurn(b, conformance.Of(uringloop.New), 5000) })

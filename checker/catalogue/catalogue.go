@@ -46,7 +46,10 @@ type Test struct {
 }
 
 // Here says whether this system has the test.
-func (t Test) Here() bool { return len(t.Only) == 0 || slices.Contains(t.Only, runtime.GOOS) }
+func (t Test) Here() bool { return t.On(runtime.GOOS) }
+
+// On says whether the system goos has the test.
+func (t Test) On(goos string) bool { return len(t.Only) == 0 || slices.Contains(t.Only, goos) }
 
 // Run says how a lesson runs on a system.
 type Run struct {
@@ -93,7 +96,7 @@ var lessons = []Lesson{
 			case "windows":
 				return Run{How: Native}
 			case "linux":
-				return Run{How: "emulated", Why: "completion ports are Windows'; the lab brings an emulation, and runs the real code under Wine"}
+				return Run{How: "emulated", Why: "completion ports are Windows'; the lab brings an emulation"}
 			}
 			return Run{Why: "completion ports are Windows'; their emulation runs on Linux"}
 		}},

@@ -75,7 +75,9 @@ func MoreToReadIsNotWaitedFor(t *testing.T, newEngine Engine) {
 	for turn := 1; c.Received() < budget*budgets; turn++ {
 		if took := l.TurnWithin(time.Minute); took > labtest.Patience {
 			l.Got("%d bytes after %d turns, and a Poll that waits", c.Received(), turn)
-			l.Fail(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspects: []labtest.Rule{{ID: "edge-not-drained", When: func(s *labtest.Scene) bool { return s.HasEpoll }}},
+			l.Fail(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspects: []labtest.Rule{
+				{ID: "done-at-once-waits", When: func(s *labtest.Scene) bool { return s.HasPort }},
+				{ID: "edge-not-drained", When: func(s *labtest.Scene) bool { return s.HasEpoll }}},
 				Problem: fmt.Sprintf("Poll should not wait while %d bytes are there to be read, but does", budget*budgets-c.Received())})
 		}
 	}

@@ -233,11 +233,11 @@ func EchoesWholeAndInOrder(t *testing.T, newEngine Engine) {
 		b.Want(labtest.Pattern(i+10, n))
 		a.Want(labtest.Pattern(i, n))
 	}
-	s := l.Stats()
-	if want := uint64(2 * (1 + 64 + 1000 + 64<<10)); s.BytesIn != want || s.BytesOut != want {
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
-			Problem: fmt.Sprintf("Stats should show %d bytes in and out, but show %d and %d", want, s.BytesIn, s.BytesOut)})
-	}
+	// A completion engine hears of what it has sent a little later than the client.
+	want := uint64(2 * (1 + 64 + 1000 + 64<<10))
+	l.Eventually(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
+		Problem: fmt.Sprintf("Stats should show %d bytes in and out, but do not", want)},
+		func(e engine.Engine) bool { s := e.Stats(); return s.BytesIn == want && s.BytesOut == want })
 }
 
 // ALateReaderLosesNothing: a client sends 8 MiB and reads only then; the kernel
@@ -324,6 +324,9 @@ func HalfCloseGetsItsAnswer(t *testing.T, newEngine Engine) {
 // them; they are closed with the error, the others go on.
 func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
 	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 20}))
+	if labtest.UnderWine() {
+		l.Unavailable("Wine tells a reset once, to whoever asks first, and a send that is in flight then may never complete")
+	}
 	bystander := l.Dial()
 	bystander.Echo([]byte("before"))
 	for i := range 5 {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"iolab/checker/probe"
+	lab "iolab/checker/wine"
 )
 
 func system() []Check {
@@ -103,8 +104,8 @@ func ioUring() Check {
 }
 
 func wine() Check {
-	if path := found("wine64", "wine"); path != "" {
-		return Check{"Wine", OK, path, ""}
+	if path := lab.Find(); path != "" {
+		return Check{"Wine", OK, path + ": go run ./checker run -wine 05", ""}
 	}
 	return Check{"Wine", Info, "not found",
 		"lesson 05 has an emulation; to run the real Windows code too: apt install wine64"}

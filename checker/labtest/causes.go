@@ -10,6 +10,7 @@ import (
 
 	"iolab/checker/probe"
 	"iolab/checker/report"
+	"iolab/lessons/05-iocp/iocp"
 	"iolab/lessons/engine"
 )
 
@@ -104,7 +105,7 @@ var rules = []Rule{
 		return !s.Answers && s.CPU > 0.5
 	}},
 	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
-		return s.In("EpollWait", "Select", "Kevent", "Enter") && s.CPU < 0.5
+		return s.In("EpollWait", "Select", "Kevent", "Enter", "GetQueuedCompletionStatusEx", "GetQueuedCompletionStatus") && s.CPU < 0.5
 	}},
 	{"eintr-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EINTR) }},
 	{"closed-fd-in-set", []Symptom{PollFails}, func(s *Scene) bool {
@@ -116,6 +117,7 @@ var rules = []Rule{
 	{"out-of-descriptors-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool {
 		return errors.Is(s.Err, syscall.EMFILE) || errors.Is(s.Err, syscall.ENFILE)
 	}},
+	{"timeout-taken-for-error", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, iocp.WAIT_TIMEOUT) }},
 	{"eagain-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EAGAIN) }},
 	{"recv-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Ring.Waiting["recv"] > int(s.Stats.Accepts)
@@ -128,6 +130,16 @@ var rules = []Rule{
 		return strings.Contains(s.Stack, "FdSet")
 	}},
 
+	// Completion ports: the kernel's memory.
+	{"overlapped-in-use", []Symptom{Panics}, func(s *Scene) bool { return s.Misused() == "overlapped-in-use" }},
+	{"overlapped-changed", []Symptom{Panics}, func(s *Scene) bool { return s.Misused() == "overlapped-changed" }},
+	{"kernel-memory-released", []Symptom{Panics}, func(s *Scene) bool {
+		return s.Misused() == "overlapped-released" || s.Misused() == "buffer-released"
+	}},
+	{"buffer-changed", []Symptom{Panics}, func(s *Scene) bool { return s.Misused() == "buffer-changed" }},
+	{"buffer-shared", []Symptom{Panics}, func(s *Scene) bool { return s.Misused() == "buffer-shared" }},
+	{"port-closed-in-flight", []Symptom{Panics}, func(s *Scene) bool { return s.Misused() == "port-closed" }},
+
 	// The wrong bytes come: where in the stream do they belong?
 	{"memory-freed-in-flight", nil, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EFAULT) }},
 	{"memory-freed-in-flight", []Symptom{WrongBytes}, func(s *Scene) bool { _, ok := s.belongs(); return s.HasRing && len(s.Want) > 0 && !ok }},
@@ -139,6 +151,8 @@ var rules = []Rule{
 	{"bytes-sent-twice", []Symptom{WrongBytes}, (*Scene).again},
 	{"buffer-used-again", []Symptom{WrongBytes}, func(s *Scene) bool { _, ok := s.belongs(); return len(s.Want) > 0 && !ok }},
 
+	{"pending-taken-for-error", []Symptom{EarlyEOF, EarlyReset, NoData, WrongCloseError}, func(s *Scene) bool { return errors.Is(s.CloseErr, iocp.ERROR_IO_PENDING) }},
+
 	// Bytes do not come.
 	{"shutdown-sends-no-fin", []Symptom{NoEOF}, func(s *Scene) bool {
 		return s.In(").Shutdown") && s.halfOpen() && s.Sock.State == "ESTABLISHED" && s.Untold != nil
@@ -147,7 +161,10 @@ var rules = []Rule{
 		return s.Known && !s.Gone && s.Queued == 0 && s.Sock.State == "ESTABLISHED"
 	}},
 	{"write-interest-never-armed", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
-		return s.Queued > 0 && s.Sock.Unsent == 0 && (!s.HasEpoll || s.Watched && !s.Armed("EPOLLOUT"))
+		return s.Queued > 0 && s.Sock.Unsent == 0 && !s.HasPort && (!s.HasEpoll || s.Watched && !s.Armed("EPOLLOUT"))
+	}},
+	{"send-not-posted", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
+		return s.Queued > 0 && s.HasPort && !slices.Contains(s.Posted, "WSASend")
 	}},
 	{"queue-not-flushed", []Symptom{NoData, NoEOF, SendStalls}, func(s *Scene) bool {
 		return s.Queued > 0 && s.Sock.Unsent == 0
@@ -182,6 +199,10 @@ var rules = []Rule{
 	{"edge-not-drained", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0 && s.Watched && s.Armed("EPOLLET") && s.Armed("EPOLLIN")
 	}},
+	{"receive-not-posted", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.HasPort && s.HasFD && !slices.Contains(s.Posted, "WSARecv") && (s.Sock.Unread > 0 || s.Sock.State == "CLOSE_WAIT" || s.Sock.State == "CLOSE") &&
+			s.Queued <= s.Config.HighWater
+	}},
 	{"input-not-read", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0
 	}},
@@ -196,6 +217,10 @@ var rules = []Rule{
 	{"accept-not-rearmed", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0 && s.HasRing && !s.Waits("accept")
 	}},
+	{"accept-waits-for-data", []Symptom{CountLow, NoData}, func(s *Scene) bool { return s.AcceptsWaiting > 0 }},
+	{"accept-not-posted", []Symptom{CountLow, NoData}, func(s *Scene) bool {
+		return s.HasPort && s.Listening && s.Listener.AcceptQueue > 0 && s.AcceptsPosted == 0
+	}},
 	{"accept-queue-not-drained", []Symptom{CountLow, NoData}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
 	}},
@@ -206,6 +231,7 @@ var rules = []Rule{
 	{"short-read-hides-the-end", []Symptom{NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && s.Sock.Unread == 0 && !s.Gone && s.Armed("EPOLLET") && s.Client.Received() > 0
 	}},
+	{"accept-context-missing", []Symptom{WrongCloseError, EarlyEOF, EarlyReset, NoEOF, WrongResult}, (*Scene).NotConnected},
 	{"end-of-data-not-seen", []Symptom{CountHigh, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && !s.Gone
 	}},
@@ -481,7 +507,61 @@ var causes = map[string]cause{
 		"runtime.LockOSThread"},
 	"connection-changes-loops": {
 		"A connection was served by two goroutines. One loop accepts it, and that loop alone reads, writes and closes it.",
-		"Step \"Several loops\""},
+		"Step \"Several loops\" | epoll(7)"},
+	"overlapped-in-use": {
+		"One OVERLAPPED was given to two operations. It is an operation's only name and the place of its result: each operation in flight needs one of its own, and it is in flight until its completion has been dequeued, also if the call said at once that it was done (unless FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is set).",
+		"Step \"An operation\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"overlapped-changed": {
+		"An OVERLAPPED was written to while its operation was in flight. Clear it before the operation starts, and leave it alone until its completion has been dequeued.",
+		"Step \"An operation\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"kernel-memory-released": {
+		"The garbage collector took memory that the kernel was still to write to. Go does not see the kernel's pointers: whatever is in flight has to be reachable from the engine until its completion has been dequeued, also when its connection is closed already, and pinned (runtime.Pinner).",
+		"Step \"An operation\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"buffer-changed": {
+		"A buffer was written to while it was the kernel's. What a send was given stays as it is until its completion has been dequeued; so what Send gets from its caller has to be copied before it is lent.",
+		"Step \"Sending\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"buffer-shared": {
+		"Two receives in flight fill the same memory. A readiness engine can read everything into one buffer, because it reads when it likes; here the kernel writes when it likes, so each receive in flight needs a buffer of its own.",
+		"Step \"Receiving\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"port-closed-in-flight": {
+		"The completion port was closed with operations in flight. Cancelling is a request, and closesocket is one too: each operation still completes, and only then is its memory free. Dequeue until the last has come, then close the port.",
+		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},
+	"timeout-taken-for-error": {
+		"The wait timed out, and Poll returned that as an error. WAIT_TIMEOUT means that nothing was done meanwhile: no entries, no error.",
+		"GetQueuedCompletionStatusEx in lessons/05-iocp/iocp/port_unix.go"},
+	"pending-taken-for-error": {
+		"The call said ERROR_IO_PENDING and the operation was taken for failed. It means the opposite: the operation goes on, the memory is the kernel's, and a completion will come.",
+		"Step \"An operation\" | WSASend in lessons/05-iocp/iocp/socket_unix.go"},
+	"done-at-once-waits": {
+		"An operation was done at once, no completion comes for it (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS), and Poll waits before it has been looked at. As long as there is one, the wait must not wait.",
+		"Step \"An operation\" | SetFileCompletionNotificationModes in lessons/05-iocp/iocp/socket_unix.go"},
+	"send-not-posted": {
+		"The engine has bytes queued and no WSASend is in flight. What is queued while one is in flight has to be sent when that one is done.",
+		"Step \"Sending\" | WSASend in lessons/05-iocp/iocp/socket_unix.go"},
+	"receive-not-posted": {
+		"Something is there to be received, and no WSARecv is in flight on the connection. Either nobody posted the next one, or the last was done at once: with FILE_SKIP_COMPLETION_PORT_ON_SUCCESS no completion comes for it, and waiting for one waits for ever.",
+		"Step \"Receiving\" | WSARecv in lessons/05-iocp/iocp/socket_unix.go"},
+	"accept-not-posted": {
+		"Clients wait in the accept queue, and no AcceptEx is in flight. Each one accepts one client: post it again. And one that is done at once has no completion if FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is set.",
+		"Step \"An operation\" | AcceptEx in lessons/05-iocp/iocp/socket_unix.go"},
+	"accept-waits-for-data": {
+		"AcceptEx was given room for the client's first bytes, so it is not done before they have come. Clients that connect and stay silent hold every AcceptEx, and nobody else gets in. Ask for 0 bytes.",
+		"AcceptEx in lessons/05-iocp/iocp/socket_unix.go"},
+	"accept-context-missing": {
+		"The accepted socket does not know what it is connected to (WSAENOTCONN): after AcceptEx it has to be told with SO_UPDATE_ACCEPT_CONTEXT.",
+		"AcceptEx in lessons/05-iocp/iocp/socket_unix.go"},
+	"idle-connection-holds-a-buffer": {
+		"A silent connection holds a receive buffer: with a buffer of n bytes in each receive in flight, 10,000 silent clients hold 10,000 times n. Wait with a receive of 0 bytes, and take a buffer when there is something.",
+		"Step \"Receiving\" | WSARecv in lessons/05-iocp/iocp/socket_unix.go"},
+	"sends-not-gathered": {
+		"What is queued goes out in many small WSASends. One call takes an array of WSABUFs: give it everything that is queued, up to a limit.",
+		"Step \"Sending\" | WSASend in lessons/05-iocp/iocp/socket_unix.go"},
+	"completions-not-batched": {
+		"Many completions are queued, and each wait takes a few of them. GetQueuedCompletionStatusEx takes as many as the array has room for; let the array grow when it was full.",
+		"GetQueuedCompletionStatusEx in lessons/05-iocp/iocp/port_unix.go"},
+	"skip-mode-differs": {
+		"The engine works in one mode of FILE_SKIP_COMPLETION_PORT_ON_SUCCESS and not in the other. With it, an operation that is done at once has no completion; without it, it has one all the same, and until that is dequeued the operation is still the kernel's.",
+		"SetFileCompletionNotificationModes in lessons/05-iocp/iocp/socket_unix.go"},
 	"input-not-read": {
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
 		"Step \"Reading\" | read(2)"},
@@ -664,13 +744,13 @@ var causes = map[string]cause{
 		"io_uring_buf_ring_advance(3)"},
 	"buffer-tail-clobbers-bid": {
 		"A completion named another buffer than the one that was filled. The ring's 16-bit tail lies behind the number (Bid) of entry 0: a 32-bit store of the tail must write that number too, as it is now.",
-		"\"Memory for the kernel\" in the lesson"},
+		"Step \"Memory for the kernel\" | io_uring_register(2)"},
 	"kernel-memory-on-go-heap": {
 		"The kernel was given an address on Go's heap. A number in a submission keeps nothing alive: map the memory (mmap), or pin it until the last completion.",
-		"runtime.Pinner; \"Memory for the kernel\" in the lesson"},
+		"Step \"Memory for the kernel\" | runtime.Pinner"},
 	"blocks-overlap": {
 		"Two blocks or buffers share memory: one was given out twice, or cut too long.",
-		"\"Memory for the kernel\" in the lesson"},
+		"Step \"Memory for the kernel\" | io_uring_register(2)"},
 	"recv-not-rearmed": {
 		"The client's bytes wait in the server's receive queue, and no receive is under way for it. A receive ends with a completion without IORING_CQE_F_MORE (its end, ENOBUFS, a cancellation): start another when there is reason to.",
 		"io_uring_prep_recv_multishot(3)"},
@@ -685,16 +765,16 @@ var causes = map[string]cause{
 		"io_uring_cancelation(7)"},
 	"stale-completion": {
 		"A completion of a connection that is gone was taken for one of a newcomer with the same descriptor: put a generation into user_data, and give the descriptor back only after the last completion.",
-		"io_uring_cancelation(7); \"stale event\" in lesson 02"},
+		"io_uring_cancelation(7)"},
 	"memory-freed-in-flight": {
 		"Other bytes went out than were sent: a block was used again while the kernel was still sending from it. It is yours again with the completion, not before.",
-		"\"Memory for the kernel\" in the lesson"},
+		"Step \"Memory for the kernel\" | io_uring_register(2)"},
 	"sends-out-of-order": {
 		"Later bytes came before earlier ones: either two sends were under way on one socket, and the second overtook the rest of the first, or a short send was taken for a whole one and its rest dropped. One send at a time; what it did not take goes first with the next.",
 		"io_uring(7): \"no guarantee of order\""},
 	"enter-per-message": {
 		"Each message costs system calls of its own. Prepare the submissions of a whole turn, then call io_uring_enter once.",
-		"\"Where the system calls went\" in the lesson"},
+		"06: io_uring_enter(2) | Stats in lessons/engine"},
 	"completion-after-close": {
 		"The engine is closed while operations are under way: the kernel holds the sockets, and may write to memory that is somebody else's by now. Cancel everything and wait until nothing is in flight.",
 		"io_uring_cancelation(7)"},

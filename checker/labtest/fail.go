@@ -58,6 +58,7 @@ type Failure struct {
 	Suspects []Rule
 
 	Err    error        // what the client or Poll got
+	Panic  any          // what the engine panicked with
 	Stack  string       // of a panic
 	Leaked []probe.FD   // descriptors that should be gone
 	Offset int64        // of the first wrong or missing byte
@@ -121,8 +122,12 @@ func (l *Lab) Unavailable(format string, args ...any) {
 // publish prints r, and leaves it where the checker looks for it.
 func (l *Lab) publish(r report.Report) {
 	l.t.Helper()
-	r.Test = l.t.Name()
+	var variant string
+	r.Test, variant, _ = strings.Cut(l.t.Name(), "/")
 	r.Step = step(r.Test)
+	if variant != "" {
+		r.Evidence = append(r.Evidence, report.Evidence{Name: "the engine's variant", Text: strings.ReplaceAll(variant, "_", " ")})
+	}
 	if dir, err := os.Getwd(); err == nil {
 		r.Lesson = filepath.Base(dir)
 	}

@@ -139,6 +139,8 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 	l.afterNew, _ = probe.FDs(os.Getpid())
 	if !o.paused {
 		l.Resume()
+		l.await("Poll", l.post(func() {})) // a turn later an engine may hold sockets ready for connections to come
+		l.afterNew, _ = probe.FDs(os.Getpid())
 	}
 	return l
 }
@@ -447,6 +449,13 @@ func (l *Lab) cpu() time.Duration {
 	return l.loop.cpu()
 }
 
+// ProcessorTime is the processor time that the whole process has used, the clients' and
+// an emulated kernel's included.
+func (l *Lab) ProcessorTime() time.Duration {
+	d, _ := probe.ProcessCPU(os.Getpid())
+	return d
+}
+
 // WantDescriptorsBack checks that no descriptor is open that was not when the
 // engine had just started.
 func (l *Lab) WantDescriptorsBack() {
@@ -464,6 +473,7 @@ func (l *Lab) wantDescriptors(base []probe.FD, when string) {
 			return // not to be had on this system; the workflow on Linux looks
 		}
 		left := slices.DeleteFunc(probe.Leaked(base, now), l.isClients)
+		left = withoutReserve(left, base, now)
 		if len(left) == 0 {
 			return
 		}
@@ -474,6 +484,25 @@ func (l *Lab) wantDescriptors(base []probe.FD, when string) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// withoutReserve takes the sockets out of left that an engine holds ready for connections
+// to come, and has as many of now as in base: which ones they are changes with each
+// connection.
+func withoutReserve(left, base, now []probe.FD) []probe.FD {
+	unused := func(fd probe.FD) bool { return fd.Kind == "tcp" && fd.State == "CLOSE" && fd.Local.Port() == 0 }
+	number := func(fds []probe.FD) (n int) {
+		for _, fd := range fds {
+			if unused(fd) {
+				n++
+			}
+		}
+		return n
+	}
+	if number(now) > number(base) {
+		return left
+	}
+	return slices.DeleteFunc(left, unused)
 }
 
 // isClients tells whether fd is a client's end: the lab's own.
@@ -686,7 +715,7 @@ func (l *Lab) failFault(f fault) {
 		l.t.FailNow()
 	case f.panic != nil:
 		l.Got("panic: %v", f.panic)
-		l.Fail(Failure{Symptom: Panics, Stack: f.stack, Problem: fmt.Sprintf("the engine should never panic, but panicked: %v", f.panic)})
+		l.Fail(Failure{Symptom: Panics, Panic: f.panic, Stack: f.stack, Problem: fmt.Sprintf("the engine should never panic, but panicked: %v", f.panic)})
 	default:
 		l.Got("Poll returned: %v", f.err)
 		l.Fail(Failure{Symptom: PollFails, Err: f.err, Problem: pollProblem(f.err)})

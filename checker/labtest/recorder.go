@@ -156,8 +156,22 @@ func (r *recorder) OnClose(c engine.Conn, err error) {
 	l.closed, l.err = true, err
 	r.mu.Unlock()
 	r.service.OnClose(c, err)
+	r.mu.Lock()
+	// The engine's memory is its own affair: the lab must not keep a connection from the
+	// garbage collector that the engine has forgotten.
+	l.conn = &gone{engine.NewIdentity(c.ID(), c.RemoteAddr())}
+	r.mu.Unlock()
 	r.leave()
 }
+
+// gone is a connection that has had its OnClose.
+type gone struct{ engine.Identity }
+
+// Send implements engine.Conn, and so do the others.
+func (*gone) Send([]byte) error { return engine.ErrClosed }
+func (*gone) Queued() int       { return 0 }
+func (*gone) CloseWrite() error { return nil }
+func (*gone) Close() error      { return nil }
 
 // Thread identifies the operating system's thread that the caller runs on.
 func Thread() int { return gettid() }

@@ -11,6 +11,7 @@ import (
 
 	"iolab/checker/probe"
 	"iolab/checker/report"
+	"iolab/lessons/05-iocp/iocp"
 	"iolab/lessons/engine"
 )
 
@@ -53,6 +54,26 @@ type Scene struct {
 	// io_uring, if the engine uses it.
 	HasRing bool
 	Ring    probe.Ring
+
+	// Completion ports, if the engine uses the lab's emulation of them.
+	HasPort       bool
+	Posted        []string // operations in flight on the client's connection, such as "WSARecv"
+	AcceptsPosted int      // operations in flight on the listener
+	// AcceptsWaiting is how many AcceptEx have a client and wait for its first bytes.
+	AcceptsWaiting int
+}
+
+// NotConnected tells whether OnClose got Winsock's word for a socket that does not know
+// its connection.
+func (s *Scene) NotConnected() bool { return errors.Is(s.CloseErr, iocp.WSAENOTCONN) }
+
+// Misused is the rule of the kernel's memory that a panic says was broken, "" if it is
+// another panic.
+func (s *Scene) Misused() string {
+	if v, ok := s.Panic.(interface{ Violated() string }); ok {
+		return v.Violated()
+	}
+	return ""
 }
 
 // Waits tells whether an operation of that name ("recv", "accept") waits in the engine's
@@ -131,6 +152,10 @@ func (l *Lab) look(f Failure) *Scene {
 			s.HasEpoll = true
 			table, _ := probe.EpollTable(pid, fd.Num)
 			s.Epoll = append(s.Epoll, table...)
+		case fd.Kind == "tcp":
+			if posted, _ := iocp.Pending(iocp.Handle(fd.Num)); slices.Contains(posted, "AcceptEx") {
+				s.AcceptsWaiting++
+			}
 		case fd.Kind == "listener" && fd.Local == l.engine.Addr():
 			s.Listening, s.ListenFD = true, fd.Num
 			s.Listener, _ = probe.Queues(fd.Num)
@@ -141,6 +166,14 @@ func (l *Lab) look(f Failure) *Scene {
 		s.Known, s.Gone, s.CloseErr = ok, life.closed, life.err
 		if s.FD, s.HasFD = probe.SocketByPeer(pid, c.local); s.HasFD {
 			s.Sock, _ = probe.Queues(s.FD.Num)
+		}
+	}
+	if s.HasFD {
+		s.Posted, s.HasPort = iocp.Pending(iocp.Handle(s.FD.Num))
+	}
+	if s.Listening {
+		if posted, ok := iocp.Pending(iocp.Handle(s.ListenFD)); ok {
+			s.HasPort, s.AcceptsPosted = true, len(posted)
 		}
 	}
 	for _, i := range s.Epoll {
@@ -198,7 +231,12 @@ func (s *Scene) evidence() []report.Evidence {
 	}
 	switch {
 	case len(s.Frames) > 0:
-		add("the loop", "%s\n%.0f%% of a processor, %d turns in 100 ms", "is in "+strings.Join(s.Frames, " < "), 100*s.CPU, s.Turns)
+		const most = 12
+		in := strings.Join(s.Frames[:min(len(s.Frames), most)], " < ")
+		if n := len(s.Frames) - most; n > 0 {
+			in += fmt.Sprintf(" < … %d more", n)
+		}
+		add("the loop", "is in %s\n%.0f%% of a processor, %d turns in 100 ms", in, 100*s.CPU, s.Turns)
 	case s.Turns > 0 || s.CPU > 0.01:
 		add("the loop", "%.0f%% of a processor, %d turns in 100 ms", 100*s.CPU, s.Turns)
 	}
@@ -223,6 +261,9 @@ func (s *Scene) evidence() []report.Evidence {
 	}
 	if s.HasRing {
 		add("io_uring", "%s", ringLines(s.Ring))
+	}
+	if s.HasPort {
+		add("the kernel has", "%s", postedLines(s))
 	}
 	if len(s.Leaked) > 0 {
 		var text []string
@@ -303,6 +344,21 @@ func ringLines(r probe.Ring) string {
 		text += fmt.Sprintf("\n%d completions had no room", r.Overflow)
 	}
 	return text + "\noperations that wait for a socket: " + strings.Join(waiting, ", ")
+}
+
+func postedLines(s *Scene) string {
+	var client string
+	if s.HasFD {
+		client = "no operation on this client's connection"
+		if len(s.Posted) > 0 {
+			client = strings.Join(s.Posted, ", ") + " on this client's connection"
+		}
+	}
+	var waiting string
+	if s.AcceptsWaiting > 0 {
+		waiting = fmt.Sprintf("%d AcceptEx that have a client and wait for its first bytes", s.AcceptsWaiting)
+	}
+	return lines(client, fmt.Sprintf("%d AcceptEx on the listener", s.AcceptsPosted), waiting)
 }
 
 func statsLine(s engine.Stats) string {

@@ -226,3 +226,6 @@ func (r *Raw) Read1() { unix.Read(r.fd, r.b[:]) }
 
 // Close closes the socket.
 func (r *Raw) Close() { r.file.Close() }
+
+// UnderWine tells whether this system is Wine.
+func UnderWine() bool { return false }

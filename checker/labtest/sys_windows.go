@@ -1,8 +1,12 @@
 package labtest
 
-import "golang.org/x/sys/windows"
+import (
+	"syscall"
 
-var resetErrors = []error{windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.ERROR_NETNAME_DELETED}
+	"golang.org/x/sys/windows"
+)
+
+var resetErrors = []error{syscall.ECONNRESET, windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.ERROR_NETNAME_DELETED}
 
 func setReceiveBuffer(fd uintptr, n int) {
 	_ = windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, windows.SO_RCVBUF, n)
@@ -59,6 +63,17 @@ func (r *Raw) Read1() { r.c.conn.Read(r.b[:]) }
 
 // Close does nothing: the client closes its socket.
 func (r *Raw) Close() {}
+
+// SendUrgent: urgent data is part of no lesson that runs on Windows.
+func (c *Client) SendUrgent(byte) {
+	c.l.t.Helper()
+	c.l.Unavailable("urgent data is tried on unix only")
+}
+
+// UnderWine tells whether this Windows is Wine.
+func UnderWine() bool {
+	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+}
 
 // Waits is -1: the kernel does not count it.
 func Waits() int64 { return -1 }

@@ -26,12 +26,15 @@ type ending struct {
 // lastWords is how long a process that is told to show its stacks has for it.
 const lastWords = 5 * time.Second
 
-// runLimited runs cmd within limits. It always waits for the process to be gone.
+// runLimited runs cmd within limits. It always waits for the process to be gone. Its
+// output goes to out, unless cmd says where else.
 func runLimited(ctx context.Context, cmd *exec.Cmd, out *output, limits Limits) (ending, error) {
 	// The parent-death signal is tied to the thread that starts the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.Stdout, cmd.Stderr = out, out
+	if cmd.Stdout == nil {
+		cmd.Stdout, cmd.Stderr = out, out
+	}
 	cmd.WaitDelay = 2 * time.Second // for the pipe, should a grandchild hold it
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {

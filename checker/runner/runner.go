@@ -12,17 +12,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"iolab/checker/catalogue"
 	"iolab/checker/report"
+	"iolab/checker/wine"
 )
 
 // Passed is the outcome of a step whose tests all passed; the other outcomes are
@@ -36,6 +39,8 @@ type Subject struct {
 	Overlay map[string]string // absolute path to the file that stands in its place, "" for none
 	Race    bool
 	Once    bool // will not be built again: keep nothing
+	// Wine builds the subject for Windows and runs it under Wine, on Linux.
+	Wine bool
 }
 
 // Limits bound one step's process.
@@ -63,6 +68,7 @@ type Binary struct {
 	Subject
 	root, path string
 	remove     func()
+	wine       *wine.Session
 }
 
 // ErrNoGo is returned by Build if there is no go command.
@@ -117,6 +123,9 @@ func (s Subject) setupError(out string) *CompileError {
 // so that a second build of the same files costs nothing.
 func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	b := &Binary{Subject: s, root: root, remove: func() {}}
+	if s.Wine && wine.Find() == "" {
+		return nil, wine.ErrMissing
+	}
 	dir := filepath.Join(root, ".iolab", "cache")
 	if err := os.MkdirAll(dir, 0o755); s.Once || err != nil || !writable(dir) {
 		if dir, err = os.MkdirTemp("", "iolab-"); err != nil {
@@ -125,6 +134,10 @@ func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 		b.remove = func() { os.RemoveAll(dir) }
 	}
 	name := s.Lesson.Folder + "-" + s.Name
+	var env []string
+	if s.Wine {
+		name, env = name+"-wine", []string{"GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0"}
+	}
 	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w"}
 	if s.Race {
 		args, name = append(args, "-race"), name+"-race"
@@ -142,12 +155,15 @@ func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	}
 	b.path = filepath.Join(dir, name+".test")
 	args = append(args, "-o", b.path, "./lessons/"+s.Lesson.Folder)
-	out, err := goCommand(ctx, root, args...)
+	out, err := goCommand(ctx, root, env, args...)
 	if err == nil {
 		if _, err := os.Stat(b.path); err != nil {
 			return nil, fmt.Errorf("lesson %s has no tests here: %s", s.Lesson.Folder, strings.TrimSpace(out))
 		}
-		return b, nil
+		if s.Wine {
+			b.wine, err = wine.Start()
+		}
+		return b, err
 	}
 	b.Remove()
 	if ctx.Err() != nil {
@@ -165,8 +181,14 @@ func Build(ctx context.Context, root string, s Subject) (*Binary, error) {
 	return nil, fmt.Errorf("go test -c of lesson %s failed (%v):\n%s", s.Lesson.Folder, err, strings.TrimSpace(out))
 }
 
-// Remove deletes the binary if it is not in the cache.
-func (b *Binary) Remove() { b.remove() }
+// Remove deletes the binary if it is not in the cache, and ends its Wine.
+func (b *Binary) Remove() {
+	if b.wine != nil {
+		_ = b.wine.Close()
+		b.wine = nil
+	}
+	b.remove()
+}
 
 func writable(dir string) bool {
 	f, err := os.CreateTemp(dir, ".try-")
@@ -178,14 +200,16 @@ func writable(dir string) bool {
 	return true
 }
 
-// goCommand runs the go command in root and returns its output.
-func goCommand(ctx context.Context, root string, args ...string) (string, error) {
+// goCommand runs the go command in root, with env beside the environment, and returns its
+// output.
+func goCommand(ctx context.Context, root string, env []string, args ...string) (string, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return "", ErrNoGo
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), env...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = RunGroup(cmd)
@@ -194,7 +218,7 @@ func goCommand(ctx context.Context, root string, args ...string) (string, error)
 
 // BuildMain builds the program in the package folder pkg of the clone as path.
 func BuildMain(ctx context.Context, root, pkg, path string) error {
-	out, err := goCommand(ctx, root, "build", "-o", path, pkg)
+	out, err := goCommand(ctx, root, nil, "build", "-o", path, pkg)
 	if err != nil && !errors.Is(err, ErrNoGo) && ctx.Err() == nil {
 		return fmt.Errorf("%s does not build:\n%s", pkg, strings.TrimSpace(out))
 	}
@@ -249,15 +273,32 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	defer os.RemoveAll(dir)
 	reportFile := filepath.Join(dir, "reports")
 
-	cmd := exec.Command(b.path, fmt.Sprintf("-test.run=^TestStep%02d_", n), "-test.v=test2json",
-		"-test.failfast", "-test.paniconexit0", "-test.timeout="+testTimeout(limits.Time).String())
+	args := []string{fmt.Sprintf("-test.run=^TestStep%02d_", n), "-test.v=test2json",
+		"-test.failfast", "-test.paniconexit0", "-test.timeout=" + testTimeout(limits.Time).String()}
+	cmd := exec.Command(b.path, args...)
+	cmd.Env = append(os.Environ(), "IOLAB_REPORT="+reportFile)
+	var file *os.File
+	if b.wine != nil {
+		args[len(args)-1] = "-test.timeout=" + limits.Time.String() // the testing package's own alarm: SIGQUIT shows nothing here
+		limits.Time += lastWords
+		cmd = b.wine.Command(b.path, args...)
+		cmd.Env = append(cmd.Env, "IOLAB_REPORT="+wine.Path(reportFile))
+		if file, err = os.Create(filepath.Join(dir, "output")); err != nil {
+			return Result{}, err
+		}
+		defer file.Close()
+		cmd.Stdout, cmd.Stderr = file, file
+	}
 	cmd.Dir = b.Lesson.Dir(b.root)
 	// GOTRACEBACK=crash asks the runtime for the stacks of goroutines that are
 	// running, too: of a busy loop nothing else would be seen.
-	cmd.Env = append(os.Environ(), "IOLAB_REPORT="+reportFile, "GOTRACEBACK=crash")
+	cmd.Env = append(cmd.Env, "GOTRACEBACK=crash")
 	out := &output{}
 	start := time.Now()
 	end, err := runLimited(ctx, cmd, out, limits)
+	if err == nil && file != nil {
+		_, err = io.Copy(out, io.NewSectionReader(file, 0, 1<<40))
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -305,7 +346,7 @@ func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, 
 	}
 	silent, missing := "", ""
 	for _, t := range step.Tests {
-		if !t.Here() || told[t.Name] || out.verdict[t.Name] == "PASS" {
+		if !t.On(b.goos()) || told[t.Name] || out.verdict[t.Name] == "PASS" {
 			continue
 		}
 		if b.gone(t.Name) {
@@ -333,6 +374,14 @@ func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, 
 			break
 		}
 	}
+}
+
+// goos is the system that the subject is built for.
+func (b *Binary) goos() string {
+	if b.Wine {
+		return "windows"
+	}
+	return runtime.GOOS
 }
 
 // gone says whether the lesson's test files no longer have the test.

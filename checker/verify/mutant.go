@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ type Mutant struct {
 	Mistake string // in a sentence
 	Step    int    // that must fail
 	Cause   string // ID that a report of that step must have
+	Only    string // the GOOS on which it can be told; empty: wherever the lesson runs
 	lesson  catalogue.Lesson
 	edits   []edit
 }
@@ -60,6 +62,8 @@ func parseMutant(l catalogue.Lesson, name string, text []byte) (Mutant, error) {
 			m.Step, _ = strconv.Atoi(value)
 		case "cause":
 			m.Cause = value
+		case "only":
+			m.Only = value
 		default:
 			m.Mistake = strings.TrimSpace(m.Mistake + " " + strings.TrimSpace(line))
 		}
@@ -83,6 +87,9 @@ func parseMutant(l catalogue.Lesson, name string, text []byte) (Mutant, error) {
 	}
 	return m, nil
 }
+
+// Here says whether the mistake can be told on this system.
+func (m Mutant) Here() bool { return m.Only == "" || m.Only == runtime.GOOS }
 
 // source is the solution with the mistake.
 func (m Mutant) source(root string) (map[string][]byte, error) {

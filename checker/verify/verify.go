@@ -90,6 +90,9 @@ func Run(ctx context.Context, o Options) (failed int, err error) {
 			return failed, err
 		}
 		for _, m := range mutants {
+			if !m.Here() {
+				continue
+			}
 			check(l.Folder, "mutant "+m.Name, plain(func() error { return m.Check(ctx, o.Root, o.Quick) }))
 		}
 	}

@@ -89,6 +89,9 @@ func TestMutants(t *testing.T) {
 					if testing.Short() {
 						t.Skip("takes long")
 					}
+					if !m.Here() {
+						t.Skip("can be told on " + m.Only + " only")
+					}
 					t.Parallel()
 					require.NoError(t, m.Check(context.Background(), root, false), m.Mistake)
 				})

@@ -14,7 +14,7 @@ type Stats struct {
 	BytesOut    uint64 // bytes that the kernel took
 	Wakeups     uint64 // returns of the wait call with something to do
 	EAGAINs     uint64 // calls that found the kernel not ready after all
-	ShortWrites uint64 // writes of which the kernel took a part, or nothing
+	ShortWrites uint64 // writes of which the kernel took a part, or nothing, or that it did not finish at once
 
 	SlowTurns   uint64        // turns that were busy for longer than Config.TurnBudget
 	LongestTurn time.Duration // the busiest turn
@@ -74,20 +74,32 @@ const (
 	CallEpollCtl
 	CallGetpeername
 	CallIOUringEnter
+	CallAcceptEx
+	CallWSARecv
+	CallWSASend
+	CallGetQueuedCompletionStatusEx
+	CallCancelIoEx
 	NumCalls // how many kinds there are
 )
 
 var callNames = [NumCalls]string{
-	CallAccept:       "accept",
-	CallRead:         "read",
-	CallWrite:        "write",
-	CallShutdown:     "shutdown",
-	CallClose:        "close",
-	CallSelect:       "select",
-	CallEpollWait:    "epoll_wait",
-	CallEpollCtl:     "epoll_ctl",
+	CallAccept:    "accept",
+	CallRead:      "read",
+	CallWrite:     "write",
+	CallShutdown:  "shutdown",
+	CallClose:     "close",
+	CallSelect:    "select",
+	CallEpollWait: "epoll_wait",
+	CallEpollCtl:  "epoll_ctl",
+
 	CallGetpeername:  "getpeername",
 	CallIOUringEnter: "io_uring_enter",
+
+	CallAcceptEx:                    "AcceptEx",
+	CallWSARecv:                     "WSARecv",
+	CallWSASend:                     "WSASend",
+	CallGetQueuedCompletionStatusEx: "GetQueuedCompletionStatusEx",
+	CallCancelIoEx:                  "CancelIoEx",
 }
 
 // String is the call's name as the kernel spells it.

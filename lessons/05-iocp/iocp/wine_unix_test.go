@@ -1,0 +1,5 @@
+//go:build unix
+
+package iocp_test
+
+func underWine() bool { return false }
