@@ -72,6 +72,7 @@ const (
 	CallSelect
 	CallEpollWait
 	CallEpollCtl
+	CallKevent
 	NumCalls // how many kinds there are
 )
 
@@ -84,6 +85,7 @@ var callNames = [NumCalls]string{
 	CallSelect:    "select",
 	CallEpollWait: "epoll_wait",
 	CallEpollCtl:  "epoll_ctl",
+	CallKevent:    "kevent",
 }
 
 // String is the call's name as the kernel spells it.
