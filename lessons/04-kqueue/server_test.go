@@ -209,6 +209,10 @@ func TestStep08_RunningOutOfDescriptorsIsSurvived(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, server)
 }
 
+func TestStep08_AcceptingGoesOnByItself(t *testing.T) {
+	conformance.AcceptingGoesOnByItself(t, server)
+}
+
 func TestStep08_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep08_IdleConnectionsAreClosed(t *testing.T) {
@@ -237,6 +241,10 @@ func TestStep09_ShutdownSendsWhatIsQueued(t *testing.T) {
 
 func TestStep09_ShutdownDiscardsFromPausedClients(t *testing.T) {
 	conformance.ShutdownDiscardsFromPausedClients(t, server)
+}
+
+func TestStep09_ShutdownSleepsWhileItWaits(t *testing.T) {
+	conformance.ShutdownSleepsWhileItWaits(t, server)
 }
 
 func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {
