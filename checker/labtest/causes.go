@@ -410,13 +410,13 @@ var causes = map[string]cause{
 		"Config.ReadBudget in lessons/engine"},
 	"not-in-the-interest-list": {
 		"The kernel is not watching this connection's descriptor: it never got into the interest list (EPOLL_CTL_ADD; a change with EV_ADD), or was taken out too early.",
-		"epoll_ctl(2), kevent(2)"},
+		"04: kevent(2), EV_ADD | epoll_ctl(2)"},
 	"edge-not-drained": {
 		"The client's bytes wait in the server's receive queue, and the kernel waits for the next edge: this one was reported and is used up (EPOLLET, EV_CLEAR). Read until EAGAIN; or, if you stop before that (a budget, a full read), remember the connection and come back to it without waiting.",
-		"epoll(7), \"Level-triggered and edge-triggered\""},
+		"04: kevent(2), EV_CLEAR | epoll(7), \"Level-triggered and edge-triggered\""},
 	"burst-not-accepted": {
 		"Clients wait in the accept queue, and the kernel waits for the next edge: a burst of connects is one edge (EPOLLET, EV_CLEAR). Accept until EAGAIN; or, if you stop before that (a budget, EMFILE), remember it and come back without waiting.",
-		"accept(2), epoll(7)"},
+		"04: accept(2); kevent(2), EV_CLEAR | accept(2), epoll(7)"},
 	"short-read-hides-the-end": {
 		"A read that did not fill its buffer was taken for \"nothing left\", but the end of data (EPOLLRDHUP) was there too, and its edge is used up. After EPOLLRDHUP, EPOLLHUP or EPOLLERR read on until the read returns 0 or an error.",
 		"epoll(7), question 9; epoll_ctl(2), EPOLLRDHUP"},
@@ -470,7 +470,7 @@ var causes = map[string]cause{
 		"Step \"Reading\" | read(2)"},
 	"listener-not-watched": {
 		"Clients wait in the accept queue, and the listener is not in the interest list (any more), or its knote is disabled.",
-		"accept(2), epoll_ctl(2), kevent(2)"},
+		"04: accept(2); kevent(2), EV_ENABLE | accept(2), epoll_ctl(2)"},
 	"accept-queue-not-drained": {
 		"Clients wait in the accept queue, and nobody accepts them: the listener's readability is not asked for, or not acted on.",
 		"accept(2)"},
@@ -524,7 +524,7 @@ var causes = map[string]cause{
 		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"event-list-too-short": {
 		"Many connections are ready, and each wait reports a few of them: the event list is too short. Let it grow when it was full.",
-		"epoll_wait(2), maxevents; kevent(2), nevents"},
+		"04: kevent(2), nevents | epoll_wait(2), maxevents"},
 	"kevent-per-change": {
 		"Changes are made by calls of kevent of their own. Collect them, and hand them to the kevent that waits: they are applied before it looks for events, and cost no system call.",
 		"kevent(2), changelist"},
