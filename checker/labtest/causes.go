@@ -196,6 +196,9 @@ var rules = []Rule{
 	{"not-in-the-interest-list", []Symptom{NoData, SendStalls, NoOnClose}, func(s *Scene) bool {
 		return s.HasEpoll && s.HasFD && !s.Watched
 	}},
+	{"knote-not-enabled", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
+		return s.Stats.Calls[engine.CallKevent] > 0 && s.HasFD && s.Sock.Unread > 0 && s.Queued <= s.Config.HighWater && s.Watched && !s.Armed("EPOLLIN")
+	}},
 	{"edge-not-drained", []Symptom{NoData, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.Unread > 0 && s.Watched && s.Armed("EPOLLET") && s.Armed("EPOLLIN")
 	}},
@@ -452,14 +455,14 @@ var causes = map[string]cause{
 		"One client that floods is read until it has nothing left, while all others wait. Read at most Config.ReadBudget from a connection, then turn to the next.",
 		"Config.ReadBudget in lessons/engine"},
 	"not-in-the-interest-list": {
-		"The kernel is not watching this connection's descriptor: it never got into the interest list (EPOLL_CTL_ADD), or was taken out too early.",
-		"epoll_ctl(2)"},
+		"The kernel is not watching this connection's descriptor: it never got into the interest list (EPOLL_CTL_ADD; a change with EV_ADD), or was taken out too early.",
+		"04: kevent(2), EV_ADD | epoll_ctl(2)"},
 	"edge-not-drained": {
-		"The client's bytes wait in the server's receive queue, and epoll waits for the next edge: this one was reported and is used up (EPOLLET). Read until EAGAIN; or, if you stop before that (a budget, a full read), remember the connection and come back to it without waiting.",
-		"epoll(7), \"Level-triggered and edge-triggered\""},
+		"The client's bytes wait in the server's receive queue, and the kernel waits for the next edge: this one was reported and is used up (EPOLLET, EV_CLEAR). Read until EAGAIN; or, if you stop before that (a budget, a full read), remember the connection and come back to it without waiting.",
+		"04: kevent(2), EV_CLEAR | epoll(7), \"Level-triggered and edge-triggered\""},
 	"burst-not-accepted": {
-		"Clients wait in the accept queue, and epoll waits for the next edge: a burst of connects is one edge (EPOLLET). Accept until EAGAIN; or, if you stop before that (a budget, EMFILE), remember it and come back without waiting.",
-		"accept(2), epoll(7)"},
+		"Clients wait in the accept queue, and the kernel waits for the next edge: a burst of connects is one edge (EPOLLET, EV_CLEAR). Accept until EAGAIN; or, if you stop before that (a budget, EMFILE), remember it and come back without waiting.",
+		"04: accept(2); kevent(2), EV_CLEAR | accept(2), epoll(7)"},
 	"short-read-hides-the-end": {
 		"A read that did not fill its buffer was taken for \"nothing left\", but the end of data (EPOLLRDHUP) was there too, and its edge is used up. After EPOLLRDHUP, EPOLLHUP or EPOLLERR read on until the read returns 0 or an error.",
 		"epoll(7), question 9; epoll_ctl(2), EPOLLRDHUP"},
@@ -566,8 +569,8 @@ var causes = map[string]cause{
 		"The client's bytes wait in the server's receive queue, and the loop does not read them: it does not ask for this socket's readability, or does not act on it.",
 		"Step \"Reading\" | read(2)"},
 	"listener-not-watched": {
-		"Clients wait in the accept queue, and the listener is not in the interest list (any more).",
-		"accept(2), epoll_ctl(2)"},
+		"Clients wait in the accept queue, and the listener is not in the interest list (any more), or its knote is disabled.",
+		"04: accept(2); kevent(2), EV_ENABLE | accept(2), epoll_ctl(2)"},
 	"accept-queue-not-drained": {
 		"Clients wait in the accept queue, and nobody accepts them: the listener's readability is not asked for, or not acted on.",
 		"accept(2)"},
@@ -599,8 +602,8 @@ var causes = map[string]cause{
 		"The client ended its output, and the server closed the whole connection at once. The end of input is not the end of output: send what is queued first, then close.",
 		"shutdown(2); \"A connection's life\" in lessons/engine"},
 	"close-before-read": {
-		"The end of the connection was reported together with data (EPOLLIN with EPOLLRDHUP or EPOLLHUP), and the connection was closed before the data was read. Read first.",
-		"02,03: epoll_ctl(2), EPOLLHUP | Step \"Reading\" | read(2)"},
+		"The end of the connection was reported together with data (EPOLLIN with EPOLLRDHUP or EPOLLHUP; EV_EOF with data above 0), and the connection was closed before the data was read. Read first.",
+		"02,03: epoll_ctl(2), EPOLLHUP | 04: kevent(2), EV_EOF | Step \"Reading\" | read(2)"},
 	"reset-not-reported": {
 		"The connection was reset and OnClose did not get the error (ECONNRESET). A service cannot tell a lost client from one that said goodbye.",
 		"Handler.OnClose in lessons/engine"},
@@ -620,8 +623,17 @@ var causes = map[string]cause{
 		"epoll_ctl is called for messages that change nothing in the interest list. Remember what is armed, and call it only when that changes.",
 		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"event-list-too-short": {
-		"Many connections are ready, and each epoll_wait reports a few of them: the event list is too short. Let it grow when it was full.",
-		"epoll_wait(2), maxevents"},
+		"Many connections are ready, and each wait reports a few of them: the event list is too short. Let it grow when it was full.",
+		"04: kevent(2), nevents | epoll_wait(2), maxevents"},
+	"kevent-per-change": {
+		"Changes are made by calls of kevent of their own. Collect them, and hand them to the kevent that waits: they are applied before it looks for events, and cost no system call.",
+		"kevent(2), changelist"},
+	"change-after-close": {
+		"A change was handed to kevent after its connection had been closed. The descriptor's number may be another file's by then, and the change is that file's. Drop the changes of what is closed; or work them out just before the call.",
+		"Step \"Closing\""},
+	"knote-not-enabled": {
+		"The client's bytes wait in the server's receive queue, and the connection's knote of EVFILT_READ is disabled. EV_DISPATCH disables a knote with each event: EV_ENABLE it when the connection is to be read again.",
+		"kevent(2), EV_DISPATCH"},
 	"callback-inside-callback": {
 		"A callback ran inside another one: most often OnClose straight from Close or Send. A handler in the middle of its work does not expect that. Note the connection, and call OnClose when the running callback has returned.",
 		"\"A connection's life\" in lessons/engine"},
@@ -647,8 +659,8 @@ var causes = map[string]cause{
 		"CloseWrite ended the output before the queue was sent. The end of data comes after the data.",
 		"Conn.CloseWrite in lessons/engine"},
 	"wakeup-not-cleared": {
-		"The wait returns at once again and again: something stays ready that nobody takes care of (the wake descriptor not read, a listener not accepted from, a connection at its end not closed).",
-		"01: select(2) | 02,03: epoll(7), \"level-triggered\" | Engine.Poll in lessons/engine"},
+		"The wait returns at once again and again: something stays ready that nobody takes care of (the wake descriptor not read, a user event without EV_CLEAR, a listener not accepted from, a connection at its end not closed).",
+		"01: select(2) | 02,03: epoll(7), \"level-triggered\" | 04: kevent(2), EV_CLEAR | Engine.Poll in lessons/engine"},
 	"wake-lost": {
 		"A Wake was lost. Either nothing makes the wait return (is the wake descriptor in the list?), or the flag that makes many wakes one is not reset when the loop has seen the wake, or is reset before the descriptor is read.",
 		"Engine.Wake in lessons/engine"},
@@ -656,7 +668,7 @@ var causes = map[string]cause{
 		"Each Wake costs a turn of its own. Wakes that come before the loop has seen the first are one.",
 		"Engine.Wake in lessons/engine"},
 	"idle-not-closed": {
-		"A connection on which nothing moved stays open beyond Config.IdleTimeout. If nothing else wakes the loop, its wait must end in time to look.",
+		"A connection on which nothing moved stays open beyond Config.IdleTimeout. If nothing else wakes the loop, its wait must end in time to look. (A timer of kqueue: periodic, in milliseconds, and told from a descriptor by its filter.)",
 		"Config.IdleTimeout in lessons/engine"},
 	"active-taken-for-idle": {
 		"A connection on which bytes moved all the time was closed as idle: note the time at each byte that moves.",

@@ -430,9 +430,16 @@ func (l *Lab) WantSleep(what string) {
 	l.Did("look at the loop's processor time for %v", window)
 	var cpu time.Duration
 	for range 4 { // the best, as in WantIdle
-		used := l.cpu()
-		time.Sleep(window)
-		if cpu = l.cpu() - used; cpu < window/10 {
+		used, asleep := l.cpu(), 0
+		const looks = 10
+		for range looks {
+			time.Sleep(window / looks)
+			if t, err := probe.ThreadState(os.Getpid(), l.loop.tid); err != nil || t.State == "S" {
+				asleep++
+			}
+		}
+		// On a machine under load a busy loop gets little of the processor; but it never sleeps.
+		if cpu = l.cpu() - used; cpu < window/10 && asleep > looks/2 {
 			return
 		}
 	}

@@ -178,6 +178,7 @@ func (l *Lab) look(f Failure) *Scene {
 	}
 	for _, i := range s.Epoll {
 		if s.HasFD && i.FD == s.FD.Num && !i.Ghost {
+			i.Events |= s.Interest.Events // under the emulation of kqueue it may be in two tables
 			s.Interest, s.Watched = i, true
 		}
 		if s.Listening && i.FD == s.ListenFD && !i.Ghost {
@@ -257,7 +258,11 @@ func (s *Scene) evidence() []report.Evidence {
 		add("the listener", "fd %d, %d of %d places of the accept queue taken", s.ListenFD, s.Listener.AcceptQueue, s.Listener.Backlog)
 	}
 	if s.HasEpoll {
-		add("epoll interest list", "%s", epollLines(s))
+		name := "epoll interest list"
+		if s.Stats.Calls[engine.CallKevent] > 0 {
+			name = "knotes, as the emulation gives them to epoll (IN: EVFILT_READ, OUT: EVFILT_WRITE, neither: disabled)"
+		}
+		add(name, "%s", epollLines(s))
 	}
 	if s.HasRing {
 		add("io_uring", "%s", ringLines(s.Ring))

@@ -109,7 +109,7 @@ func partial(root string, l catalogue.Lesson, k int) (map[string][]byte, error) 
 			step := unwritten(f, l)
 			steps[step] = true
 			if step > k {
-				stubs[key] = s.slice(bodyOf(f))
+				stubs[name+":"+key] = s.slice(bodyOf(f))
 			}
 		}
 	}
@@ -123,8 +123,18 @@ func partial(root string, l catalogue.Lesson, k int) (map[string][]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		if files[name], err = s.withBodies(stubs); err != nil {
+		mine := map[string][]byte{} // two files, for two systems, may have functions of one name
+		for key, stub := range stubs {
+			if file, key, _ := strings.Cut(key, ":"); file == name {
+				mine[key] = stub
+				delete(stubs, name+":"+key)
+			}
+		}
+		if files[name], err = s.withBodies(mine); err != nil {
 			return nil, err
+		}
+		for key := range mine {
+			return nil, fmt.Errorf("the skeleton's %s is not in the solution's %s", key, name)
 		}
 	}
 	for key := range stubs {

@@ -72,6 +72,7 @@ const (
 	CallSelect
 	CallEpollWait
 	CallEpollCtl
+	CallKevent
 	CallGetpeername
 	CallIOUringEnter
 	CallAcceptEx
@@ -91,6 +92,7 @@ var callNames = [NumCalls]string{
 	CallSelect:    "select",
 	CallEpollWait: "epoll_wait",
 	CallEpollCtl:  "epoll_ctl",
+	CallKevent:    "kevent",
 
 	CallGetpeername:  "getpeername",
 	CallIOUringEnter: "io_uring_enter",
