@@ -89,16 +89,7 @@ func TestStep02_TheLoopSleepsWhileNothingHappens(t *testing.T) {
 // Step 3: accepting
 
 func TestStep03_HundredClientsConnectAndTheCountIs100(t *testing.T) {
-	lab := labtest.Start(t, server)
-	lab.SuspectNext(labtest.Rule{ID: "accept-waits-for-data", For: []labtest.Symptom{labtest.CountLow},
-		When: func(s *labtest.Scene) bool { return s.Count == 0 && !s.HasPort }})
-	lab.DialMany(100)
-	lab.Did("none of them says anything")
-	lab.WantCount(100)
-	if s := lab.Stats(); s.Accepts != 100 || s.Connections != 100 {
-		lab.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "wrong-stats",
-			Problem: fmt.Sprintf("Stats should show 100 connections and 100 accepts, but show %d and %d", s.Connections, s.Accepts)})
-	}
+	conformance.HundredClientsAreCounted(t, server)
 }
 
 func TestStep03_ClientsWaitInTheAcceptQueue(t *testing.T) {
@@ -341,6 +332,10 @@ func TestStep07_MoreToReceiveIsNotWaitedFor(t *testing.T) {
 
 func TestStep08_RunningOutOfSocketsIsSurvived(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, server)
+}
+
+func TestStep08_AcceptingGoesOnByItself(t *testing.T) {
+	conformance.AcceptingGoesOnByItself(t, server)
 }
 
 func TestStep08_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
