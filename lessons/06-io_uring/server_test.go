@@ -314,6 +314,8 @@ func TestStep08_ManyIdleConnectionsCostNothing(t *testing.T) {
 	conformance.ManyIdleConnectionsCostNothing(t, server, 1000)
 }
 
+func TestStep08_ACrowdIsServed(t *testing.T) { conformance.ACrowdIsServed(t, server, 3000) }
+
 func TestStep08_AHalfCloseGetsItsAnswer(t *testing.T) { conformance.HalfCloseGetsItsAnswer(t, server) }
 
 func TestStep08_AResetWhileWritingHurtsNobody(t *testing.T) {
@@ -495,6 +497,10 @@ func TestStep09_RunningOutOfDescriptorsIsSurvived(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, server)
 }
 
+func TestStep09_AcceptingGoesOnByItself(t *testing.T) {
+	conformance.AcceptingGoesOnByItself(t, server)
+}
+
 func TestStep09_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep09_IdleConnectionsAreClosed(t *testing.T) {
@@ -521,6 +527,10 @@ func TestStep09_PollWithoutLimitWaits(t *testing.T) { conformance.PollWithoutLim
 
 func TestStep09_ShutdownDiscardsFromPausedClients(t *testing.T) {
 	conformance.ShutdownDiscardsFromPausedClients(t, server)
+}
+
+func TestStep09_ShutdownSleepsWhileItWaits(t *testing.T) {
+	conformance.ShutdownSleepsWhileItWaits(t, server)
 }
 
 func TestStep09_ShutdownKeepsItsDeadline(t *testing.T) {
