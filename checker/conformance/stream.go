@@ -331,6 +331,7 @@ func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
 	bystander.Echo([]byte("before"))
 	for i := range 5 {
 		c := l.DialSmall()
+		c.WantOpen() // one that resets before that need never be heard of
 		c.SendInBackground(labtest.Pattern(i, 8<<20))
 		c.WaitMoving(1 << 20)
 		c.Reset()

@@ -86,7 +86,7 @@ func WakesAreOne(t *testing.T, newEngine Engine) {
 	}
 	l.TurnWithin(time.Minute)
 	l.SuspectNext(
-		labtest.Rule{ID: "wakeup-not-cleared", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Stats.Wakeups > 2*wakes }},
+		labtest.Rule{ID: "wakeup-not-cleared", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil && s.Stats.Wakeups > 2*wakes }},
 		labtest.Rule{ID: "wakes-not-coalesced", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil }})
 	l.WantIdle()
 }

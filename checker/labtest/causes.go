@@ -230,7 +230,7 @@ var rules = []Rule{
 
 	// Closing.
 	{"closed-in-flight", []Symptom{NoEOF}, func(s *Scene) bool { return s.HasRing && s.Gone && !s.HasFD }},
-	{"eagain-taken-for-error", []Symptom{WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
+	{"eagain-taken-for-error", []Symptom{SendStalls, NoData, WrongCloseError, EarlyEOF, EarlyReset}, func(s *Scene) bool { return errors.Is(s.CloseErr, syscall.EAGAIN) }},
 	{"short-read-hides-the-end", []Symptom{NoOnClose, NoEOF}, func(s *Scene) bool {
 		return s.HasFD && s.Sock.State == "CLOSE_WAIT" && s.Sock.Unread == 0 && !s.Gone && s.Armed("EPOLLET") && s.Client.Received() > 0
 	}},

@@ -417,6 +417,8 @@ func (g *gate) work(data []byte) []byte {
 
 // waits sends what makes the work wait, and waits until it does.
 func (g *gate) waits(lab *labtest.Lab, client *labtest.Client) {
+	lab.SuspectNext(labtest.Rule{ID: "work-on-the-loop", For: []labtest.Symptom{labtest.PollBlocks, labtest.CallBlocks}})
+	defer lab.SuspectNext()
 	client.Send([]byte("wait"))
 	lab.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: client, Problem: "Offload should run the work, but does not"},
 		func(engine.Engine) bool { return g.waiting.Load() > 0 })
@@ -528,8 +530,8 @@ func TestStep08_WorkDoesNotHoldTheLoopUp(t *testing.T) {
 	g := newGate(t)
 	lab := labtest.Start(t, server, labtest.WithHandler(worker{t, g.work}))
 	slow, other := lab.Dial(), lab.Dial()
-	lab.SuspectNext(labtest.Rule{ID: "work-on-the-loop"})
 	g.waits(lab, slow)
+	lab.SuspectNext(labtest.Rule{ID: "work-on-the-loop"})
 	other.Send([]byte("quick"))
 	other.Want([]byte("QUICK"))
 	lab.SuspectNext()
