@@ -139,7 +139,10 @@ func Start[E engine.Engine](t testing.TB, newEngine func(engine.Config, engine.H
 	l.afterNew, _ = probe.FDs(os.Getpid())
 	if !o.paused {
 		l.Resume()
-		l.await("Poll", l.post(func() {})) // a turn later an engine may hold sockets ready for connections to come
+		// A turn later an engine may hold sockets ready for connections to come.
+		for begin := time.Now(); l.loop.turns.Load() == 0 && !l.loopDead() && time.Since(begin) < Patience; {
+			time.Sleep(100 * time.Microsecond)
+		}
 		l.afterNew, _ = probe.FDs(os.Getpid())
 	}
 	return l
