@@ -102,8 +102,9 @@ func (s *Session) Command(exe string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// env has TMPDIR in the prefix, because the server leaves its socket's folder there.
 func (s *Session) env() []string {
-	return append(os.Environ(), "WINEPREFIX="+s.dir, "WINEBOOTSTRAPMODE=1", "WINEDEBUG=-all", "WINEARCH=win64",
+	return append(os.Environ(), "WINEPREFIX="+s.dir, "TMPDIR="+s.dir, "WINEBOOTSTRAPMODE=1", "WINEDEBUG=-all", "WINEARCH=win64",
 		"WINEDLLOVERRIDES=mscoree,mshtml=;winemenubuilder.exe=d", "DISPLAY=", `TMP=C:\temp`, `TEMP=C:\temp`)
 }
 
