@@ -80,6 +80,9 @@ func (l *Lab) clues(s *Scene, fds []probe.FD) {
 	if l.shutdown != nil && s.Symptom == NoEOF {
 		s.Untold = l.untold(fds)
 	}
+	if s.Stats.Calls[engine.CallKevent] > 0 {
+		return // what is ready there belongs to the emulation
+	}
 	own := probe.Leaked(l.before, l.afterNew)
 	for _, fd := range fds {
 		mine := slices.ContainsFunc(own, func(o probe.FD) bool { return o.Num == fd.Num && o.Target == fd.Target })
