@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"iolab/checker/catalogue"
@@ -43,15 +44,18 @@ type Subject struct {
 	Wine bool
 }
 
-// Limits bound one step's process.
+// Limits bound each process of a step.
 type Limits struct {
 	Time   time.Duration
 	Memory int64 // bytes resident, of the process and its children
 	Files  uint64
+	// Processes is how many processes a step's tests are shared among; 0 is 1. Tests
+	// mostly wait, so that a step takes a part of the time on few processors too.
+	Processes int
 }
 
 // DefaultLimits are far from what any step needs. Under -race take Time twice.
-var DefaultLimits = Limits{Time: 60 * time.Second, Memory: 2 << 30, Files: 1 << 16}
+var DefaultLimits = Limits{Time: 60 * time.Second, Memory: 2 << 30, Files: 1 << 16, Processes: 4}
 
 // Result is how one step ended.
 type Result struct {
@@ -266,6 +270,95 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	if !ok {
 		return Result{}, fmt.Errorf("lesson %s has no step %d", b.Lesson.Folder, n)
 	}
+	if b.wine != nil {
+		limits.Processes = 1 // starting one there takes longer than most tests
+	}
+	parts := split(step, limits.Processes)
+	results, errs := make([]Result, len(parts)), make([]error, len(parts))
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		wg.Go(func() { results[i], errs[i] = b.run(ctx, p, limits) })
+	}
+	wg.Wait()
+	r := merge(step, results)
+	r.Seconds = time.Since(start).Seconds()
+	return r, errors.Join(errs...)
+}
+
+// part is what one process runs of a step.
+type part struct {
+	catalogue.Step        // with those of its tests that are this part's
+	run, skip      string // the testing package's flags
+}
+
+// split deals a step's tests out in turn, so that neighbours, which often wait for the
+// same thing, wait side by side. The first part takes those too that the catalogue does
+// not know.
+func split(step catalogue.Step, n int) []part {
+	n = max(1, min(n, len(step.Tests)))
+	parts := make([]part, n)
+	names := make([][]string, n)
+	for i := range parts {
+		parts[i].Step = step
+		parts[i].Tests = nil
+	}
+	for i, t := range step.Tests {
+		p := &parts[i%n]
+		p.Tests = append(p.Tests, t)
+		names[i%n] = append(names[i%n], t.Name)
+	}
+	only := func(names []string) string { return "^(" + strings.Join(names, "|") + ")$" }
+	for i := range parts {
+		parts[i].run = only(names[i])
+	}
+	parts[0].run = fmt.Sprintf("^TestStep%02d_", step.Number)
+	if n > 1 {
+		parts[0].skip = only(slices.Concat(names[1:]...))
+	}
+	return parts
+}
+
+// merge makes of the results of a step's parts what one process would have said,
+// which ends at the first test that fails.
+func merge(step catalogue.Step, results []Result) Result {
+	r := Result{Step: step.Number, Title: step.Title}
+	place := func(rep report.Report) int {
+		return slices.IndexFunc(step.Tests, func(t catalogue.Test) bool { return t.Name == rep.Test })
+	}
+	for _, p := range results {
+		r.Reports = append(r.Reports, p.Reports...)
+	}
+	slices.SortStableFunc(r.Reports, func(a, b report.Report) int { return place(a) - place(b) })
+	first := slices.IndexFunc(r.Reports, ends)
+	if first >= 0 {
+		r.Reports = r.Reports[:first+1]
+	}
+	for _, p := range results {
+		if first < 0 || slices.ContainsFunc(p.Reports, func(rep report.Report) bool { return rep.Test == r.Reports[first].Test }) {
+			r.Output += p.Output
+		}
+	}
+	r.Outcome = outcome(r.Reports)
+	return r
+}
+
+// ends says whether the testing package stops at what rep tells.
+func ends(rep report.Report) bool { return rep.Outcome != report.Unavailable }
+
+// outcome is the one that counts most among those of reports.
+func outcome(reports []report.Report) report.Outcome {
+	for _, o := range []report.Outcome{report.Failed, report.NotStarted, report.Unavailable} {
+		if slices.ContainsFunc(reports, func(rep report.Report) bool { return rep.Outcome == o }) {
+			return o
+		}
+	}
+	return Passed
+}
+
+// run runs one part of a step in a process of its own.
+func (b *Binary) run(ctx context.Context, p part, limits Limits) (Result, error) {
+	step := p.Step
 	dir, err := os.MkdirTemp("", "iolab-step-")
 	if err != nil {
 		return Result{}, err
@@ -273,7 +366,7 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	defer os.RemoveAll(dir)
 	reportFile := filepath.Join(dir, "reports")
 
-	args := []string{fmt.Sprintf("-test.run=^TestStep%02d_", n), "-test.v=test2json",
+	args := []string{"-test.run=" + p.run, "-test.skip=" + p.skip, "-test.v=test2json",
 		"-test.failfast", "-test.paniconexit0", "-test.timeout=" + testTimeout(limits.Time).String()}
 	cmd := exec.Command(b.path, args...)
 	cmd.Env = append(os.Environ(), "IOLAB_REPORT="+reportFile)
@@ -294,7 +387,6 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	// running, too: of a busy loop nothing else would be seen.
 	cmd.Env = append(cmd.Env, "GOTRACEBACK=crash")
 	out := &output{}
-	start := time.Now()
 	end, err := runLimited(ctx, cmd, out, limits)
 	if err == nil && file != nil {
 		_, err = io.Copy(out, io.NewSectionReader(file, 0, 1<<40))
@@ -306,7 +398,7 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 		return Result{}, ctx.Err()
 	}
 	out.flush()
-	r := Result{Step: n, Title: step.Title, Seconds: time.Since(start).Seconds(), Output: out.text()}
+	r := Result{Step: step.Number, Title: step.Title, Output: out.text()}
 	r.Reports = readReports(reportFile)
 	for i := range r.Reports {
 		if rep := &r.Reports[i]; rep.Outcome == report.Failed && rep.Test == out.last {
@@ -360,20 +452,14 @@ func (b *Binary) judge(r *Result, step catalogue.Step, end ending, out *output, 
 			silent = t.Name
 		}
 	}
-	failed := slices.ContainsFunc(r.Reports, func(rep report.Report) bool { return rep.Outcome != report.Unavailable })
+	failed := slices.ContainsFunc(r.Reports, ends)
 	if silent == "" && !failed {
 		silent = missing
 	}
 	if silent != "" || end.how != exited {
 		r.Reports = append(r.Reports, b.synthesize(silent, step.Number, end, out, limits))
 	}
-	r.Outcome = Passed
-	for _, o := range []report.Outcome{report.Failed, report.NotStarted, report.Unavailable} {
-		if slices.ContainsFunc(r.Reports, func(rep report.Report) bool { return rep.Outcome == o }) {
-			r.Outcome = o
-			break
-		}
-	}
+	r.Outcome = outcome(r.Reports)
 }
 
 // goos is the system that the subject is built for.
