@@ -111,6 +111,7 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 				c.Send(data)
 			}
 		}}))
+	begun := time.Now()
 	talker, uploader, downloader := l.Dial(), l.Dial(), l.Dial()
 	downloader.Send([]byte("d"))
 	downloader.Sip(1)
@@ -118,9 +119,9 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 	silent.WantOpen()
 	silent.Suspect(labtest.Rule{ID: "idle-not-closed", For: []labtest.Symptom{labtest.NoOnClose}})
 	l.Did("%s sends and reads back, %s only sends, %s only reads the 32 MiB that the handler has sent it, a little at a time", talker.Name, uploader.Name, downloader.Name)
-	var longest time.Duration // between two rounds
+	var longest time.Duration // between two rounds, or before the first
 	stop := l.InBackground(func(done <-chan struct{}) {
-		for last := time.Now(); ; {
+		for last := begun; ; {
 			select {
 			case <-done:
 				longest = max(longest, time.Since(last))
