@@ -30,14 +30,15 @@ import (
 
 // Patience is how long a test waits for something that must happen, counted anew
 // whenever something moves. It is far more than any machine needs, so that a slow
-// one is never taken for a wrong server; IOLAB_PATIENCE (such as "30s") changes it.
+// one is never taken for a wrong server, and more on one that has much else to do;
+// IOLAB_PATIENCE (such as "30s") changes it.
 var Patience = patience()
 
 func patience() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("IOLAB_PATIENCE")); err == nil && d > 0 {
 		return d
 	}
-	return 5 * time.Second
+	return 5 * time.Second * time.Duration(probe.Slowness())
 }
 
 // slice is the timeout of the Polls that run the loop while a test does other

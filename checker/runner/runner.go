@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"iolab/checker/catalogue"
+	"iolab/checker/probe"
 	"iolab/checker/report"
 	"iolab/checker/wine"
 )
@@ -46,8 +47,8 @@ type Subject struct {
 
 // Limits bound each process of a step.
 type Limits struct {
-	Time   time.Duration
-	Memory int64 // bytes resident, of the process and its children
+	Time   time.Duration // on a machine that has much else to do, times probe.Slowness
+	Memory int64         // bytes resident, of the process and its children
 	Files  uint64
 	// Processes is how many processes a step's tests are shared among; 0 is 1. Tests
 	// mostly wait, so that a step takes a part of the time on few processors too.
@@ -273,6 +274,7 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	if b.wine != nil {
 		limits.Processes = 1 // starting one there takes longer than most tests
 	}
+	limits.Time *= time.Duration(probe.Slowness())
 	parts := split(step, limits.Processes)
 	results, errs := make([]Result, len(parts)), make([]error, len(parts))
 	start := time.Now()

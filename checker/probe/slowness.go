@@ -1,0 +1,23 @@
+package probe
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// Slowness is how many times as long as usual things may take on this machine now: 1
+// to 6. More than 1 means that four threads or more for each processor wanted to run in
+// the last minute, by the load average (proc_loadavg(5)); where there is none, it is 1.
+func Slowness() int {
+	var load float64
+	text, _ := os.ReadFile("/proc/loadavg")
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		return 1
+	}
+	return slowness(load, runtime.NumCPU())
+}
+
+func slowness(load float64, processors int) int {
+	return max(1, min(int(load)/(2*processors), 6))
+}
