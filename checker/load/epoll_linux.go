@@ -102,7 +102,7 @@ func (g *epoll) connect() (int, error) {
 		if g.proved != proved {
 			proved, moved = g.proved, g.now
 		}
-		if g.err == nil && g.now-moved > patience {
+		if g.err == nil && g.now-moved > g.spec.Patience {
 			g.err = failure(g.proved, unix.ETIMEDOUT)
 		}
 	}
@@ -410,7 +410,7 @@ func (g *epoll) until(end time.Duration) {
 		g.turn(wait)
 		if g.result.All != last {
 			last, moved = g.result.All, g.now
-		} else if g.now-moved > patience && g.open == nil && g.err == nil {
+		} else if g.now-moved > g.spec.Patience && g.open == nil && g.err == nil {
 			g.fail(0, unix.ETIMEDOUT)
 		}
 	}
@@ -485,7 +485,7 @@ func (g *epoll) echo() error {
 			g.send(i, &g.conns[i], 1)
 		}
 		done += batch
-		for limit := g.now + patience; g.proved < done && g.err == nil; {
+		for limit := g.now + g.spec.Patience; g.proved < done && g.err == nil; {
 			g.turn(time.Second)
 			if g.now > limit {
 				g.fail(g.proved, unix.ETIMEDOUT)

@@ -22,9 +22,6 @@ type generator interface {
 	close()
 }
 
-// patience is how long a connection, or a message, may take before the load gives up.
-const patience = 15 * time.Second
-
 // grace is how long an open loop waits for what was due in its window.
 const grace = 5 * time.Second
 

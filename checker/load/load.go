@@ -45,8 +45,9 @@ type Spec struct {
 	Window time.Duration // the measurement; 0: connect, echo once on each connection, and hold
 	Server int           // process id of the server, whose processor time is measured; 0: not
 
-	Source   int  // number of the first source address, 127.0.0.1 + Source
-	Portable bool // package net also on Linux
+	Source   int           // number of the first source address, 127.0.0.1 + Source
+	Patience time.Duration // how long a connection, or a message, may take; default 15 s
+	Portable bool          // package net also on Linux
 }
 
 // Limits of a Spec.
@@ -66,6 +67,9 @@ func (s Spec) withDefaults() Spec {
 	}
 	if s.Depth == 0 {
 		s.Depth = 1
+	}
+	if s.Patience == 0 {
+		s.Patience = 15 * time.Second
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,6 +244,7 @@ func TestNobodyListens(t *testing.T) {
 		require.NoError(t, err)
 		p, n, err := Start(exe, Spec{Addr: l.Addr().(*net.TCPAddr).AddrPort(), Connections: 1, Portable: portable}, nil)
 		assert.ErrorContains(t, err, "connection refused")
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 		assert.Zero(t, n)
 		p.Close()
 	})

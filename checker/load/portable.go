@@ -91,7 +91,7 @@ func (g *portable) connect() (int, error) {
 
 // dial connects connection i and has it send a message and read it back.
 func (g *portable) dial(i int) (*peerConn, error) {
-	d := net.Dialer{Timeout: patience}
+	d := net.Dialer{Timeout: g.spec.Patience}
 	if g.spec.Addr.Addr().IsLoopback() && runtime.GOOS == "linux" { // elsewhere loopback is one address
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source(g.spec.Source, i), 0))
 	}
@@ -110,7 +110,7 @@ func (g *portable) dial(i int) (*peerConn, error) {
 }
 
 func (g *portable) roundTrip(conn net.Conn) error {
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(g.spec.Patience))
 	defer conn.SetDeadline(time.Time{})
 	message := g.pattern[:g.spec.Size]
 	if _, err := conn.Write(message); err != nil {

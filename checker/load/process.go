@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 )
 
 // Flag is the argument that makes a program that calls [Main] first the load generator.
@@ -39,6 +40,34 @@ type word struct {
 	Connected int     `json:"connected,omitempty"`
 	Result    *Result `json:"result,omitempty"`
 	Error     string  `json:"error,omitempty"`
+	Errno     int     `json:"errno,omitempty"` // if it comes from the system
+}
+
+// explain puts err into the word.
+func (w *word) explain(err error) {
+	if err == nil {
+		return
+	}
+	w.Error = err.Error()
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		w.Errno = int(errno)
+	}
+}
+
+// reported is an error of the generator's. errors.Is finds the system's error in it.
+type reported struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e reported) Error() string { return e.text }
+
+func (e reported) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
 }
 
 // serve takes orders until the input ends, which is when the process that gave them wants
@@ -68,9 +97,7 @@ func serve(in io.Reader, out io.Writer) error {
 	n, err := g.connect()
 	for {
 		w := word{Connected: n}
-		if err != nil {
-			w.Error = err.Error()
-		}
+		w.explain(err)
 		if err := say.Encode(w); err != nil {
 			return err
 		}
@@ -79,9 +106,7 @@ func serve(in io.Reader, out io.Writer) error {
 			var r Result
 			r, err = g.run()
 			w = word{Connected: n, Result: &r}
-			if err != nil {
-				w.Result, w.Error = nil, err.Error()
-			}
+			w.explain(err)
 			if err := say.Encode(w); err != nil {
 				return err
 			}
@@ -148,7 +173,7 @@ func (p *Process) order(o order) (word, error) {
 		return w, fmt.Errorf("the load generator is gone: %w", err)
 	}
 	if w.Error != "" {
-		return w, errors.New(w.Error)
+		return w, reported{w.Error, syscall.Errno(w.Errno)}
 	}
 	return w, nil
 }

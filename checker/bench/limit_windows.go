@@ -1,0 +1,4 @@
+package bench
+
+// fileLimit is how many descriptors a process may have at most, 0 if that is not a matter.
+func fileLimit() uint64 { return 0 }

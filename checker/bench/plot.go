@@ -1,0 +1,24 @@
+package bench
+
+import (
+	"io"
+
+	"iolab/checker/bench/svg"
+)
+
+// Plot draws what a message costs each subject, scenario by scenario.
+func (r *Result) Plot(w io.Writer) error {
+	chart := svg.Bars{Title: "What a message costs the server", X: "processor time of the server for a message (us), median and spread of the rounds", Note: r.Machine.String()}
+	for _, group := range r.scenarios() {
+		for _, row := range group {
+			m := row.Median()
+			if m.CPU == 0 {
+				continue
+			}
+			least, most := row.Spread(cpuOf)
+			chart.Bars = append(chart.Bars, svg.Bar{Name: row.Subject, Value: m.CPU, Low: least, High: most,
+				Group: row.Scenario.String(), Text: figure(m.CPU)})
+		}
+	}
+	return chart.Write(w)
+}
