@@ -61,11 +61,9 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 		r.climb.Problem = err.Error()
 		return r.climb
 	}
-	if few, err := r.connect(50, 0); err != nil { // what is made once is made
+	if err := r.warm(); err != nil {
 		r.climb.Problem = err.Error()
 		return r.climb
-	} else {
-		few.Close()
 	}
 	memory, own := available(), r.own()
 	for r.climb.Limit == "" {
@@ -84,9 +82,10 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 			break
 		}
 		b.step(fmt.Sprintf("%s: %s connections, %s more", s.Name, thousands(float64(r.climb.Connections)), thousands(float64(n))))
-		p, err := r.connect(n, len(r.loads))
+		p, connected, err := r.connect(n)
 		if p != nil {
 			r.loads = append(r.loads, p)
+			r.climb.Connections += connected
 		}
 		if err != nil {
 			r.climb.Limit = r.why(err)
@@ -109,6 +108,19 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 	return r.climb
 }
 
+// warm has a few clients come and go, so that what is made once is made.
+func (r *rise) warm() error {
+	before := countFDs(r.servers[0].pid())
+	few, _, err := r.connect(50)
+	if few != nil {
+		few.Close()
+	}
+	for limit := time.Now().Add(climbing); err == nil && countFDs(r.servers[0].pid()) > before && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond) // until the server has seen the last of them go
+	}
+	return err
+}
+
 func (r *rise) startServers(n int) error {
 	addr := "127.0.0.1:0"
 	for range n {
@@ -126,16 +138,11 @@ func (r *rise) startServers(n int) error {
 	return nil
 }
 
-// connect has a process of clients of its own connect n of them, from the sources that
-// belong to its number.
-func (r *rise) connect(n, number int) (*load.Process, error) {
-	p, connected, err := load.Start(r.b.Exe, load.Spec{Addr: r.servers[0].addr, Idle: n, Source: number, Size: 8, Patience: climbing},
+// connect has another process of clients connect n of them, from a source address of its
+// own.
+func (r *rise) connect(n int) (p *load.Process, connected int, err error) {
+	return load.Start(r.b.Exe, load.Spec{Addr: r.servers[0].addr, Idle: n, Source: len(r.loads), Size: 8, Patience: climbing},
 		func(cmd *exec.Cmd) error { return startOn(cmd, nil) })
-	if number < len(r.loads) || p == nil {
-		return p, err
-	}
-	r.climb.Connections += connected
-	return p, err
 }
 
 // own is the servers' resident memory.

@@ -228,6 +228,9 @@ func (e *Echo) words() []string {
 				continue
 			}
 			x, y := a.Median(), b.Median()
+			if x.Rate == 0 || x.CPU == 0 {
+				continue
+			}
 			who := fmt.Sprintf("%d of %s active", a.Scenario.Connections, thousands(float64(e.Connections)))
 			words = append(words, fmt.Sprintf("Here, %s: io_uring has %.2f times epoll's messages a second (quoted: 1.6), and needs %.2f times its processor time for a message.",
 				who, y.Rate/x.Rate, y.CPU/x.CPU))

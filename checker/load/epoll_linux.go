@@ -35,7 +35,9 @@ type epoll struct {
 	began   time.Time // times are durations since then
 	now     time.Duration
 
-	proved   int // connections whose first message has come back
+	proved   int  // connections whose first message has come back
+	opening  bool // in connect: a connection that fails is given up, and those on their way are waited for
+	lost     int  // connections given up
 	err      error
 	measured bool // inside the window
 	sending  bool // closed loop: a message that comes back is followed by another
@@ -92,20 +94,26 @@ func (g *epoll) connect() (int, error) {
 		return 0, err
 	}
 	g.tick()
+	g.opening = true
 	next, proved, moved := 0, 0, g.now
-	for g.proved < len(g.conns) && g.err == nil {
+	for g.proved+g.lost < next || next < len(g.conns) && g.err == nil {
 		for next < len(g.conns) && next-g.proved < connecting && g.err == nil {
 			g.dial(next)
 			next++
 		}
-		g.turn(time.Second)
+		g.turn(100 * time.Millisecond)
 		if g.proved != proved {
 			proved, moved = g.proved, g.now
 		}
+		if g.err != nil && g.now-moved > time.Second {
+			break // what is on its way does not come either
+		}
 		if g.err == nil && g.now-moved > g.spec.Patience {
 			g.err = failure(g.proved, unix.ETIMEDOUT)
+			break
 		}
 	}
+	g.opening = false
 	return g.proved, g.err
 }
 
@@ -151,6 +159,11 @@ func (g *epoll) fail(i int, err error) {
 	if g.err == nil {
 		g.err = failure(i, err)
 	}
+	if c := &g.conns[i]; g.opening && c.state != closed {
+		unix.Close(int(c.fd))
+		*c = peer{fd: -1}
+		g.lost++
+	}
 }
 
 // tick reads the clock.
@@ -173,7 +186,7 @@ func (g *epoll) turn(wait time.Duration) {
 			// A short read has read all that there is, but for the end of data.
 			g.readable(int(ev.Fd), c, ev.Events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
 		}
-		if g.err != nil {
+		if g.err != nil && !g.opening {
 			return
 		}
 	}
@@ -476,20 +489,30 @@ func (g *epoll) slowTurn() {
 
 func (g *epoll) echo() error {
 	g.tick()
-	g.proved = 0
-	done := 0
-	for done < len(g.conns) && g.err == nil {
-		batch := min(connecting, len(g.conns)-done)
-		for i := done; i < done+batch && g.err == nil; i++ {
-			g.conns[i].state = idle
-			g.send(i, &g.conns[i], 1)
+	g.proved, g.err = 0, nil
+	asked := 0
+	for i := range g.conns {
+		c := &g.conns[i]
+		if c.state != serving && c.state != idle {
+			continue // it never came
 		}
-		done += batch
-		for limit := g.now + g.spec.Patience; g.proved < done && g.err == nil; {
+		c.state = idle
+		g.send(i, c, 1)
+		asked++
+		for limit := g.now + g.spec.Patience; g.err == nil && asked-g.proved >= connecting; {
 			g.turn(time.Second)
 			if g.now > limit {
-				g.fail(g.proved, unix.ETIMEDOUT)
+				g.fail(i, unix.ETIMEDOUT)
 			}
+		}
+		if g.err != nil {
+			break
+		}
+	}
+	for limit := g.now + g.spec.Patience; g.err == nil && g.proved < asked; {
+		g.turn(time.Second)
+		if g.now > limit {
+			g.fail(0, unix.ETIMEDOUT)
 		}
 	}
 	return g.err

@@ -389,6 +389,9 @@ func (c *peerConn) pour(message []byte) {
 
 func (g *portable) echo() error {
 	for i, c := range g.conns {
+		if c == nil {
+			continue // it never came
+		}
 		if err := g.roundTrip(c); err != nil {
 			return failure(i, err)
 		}
