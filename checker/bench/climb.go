@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,6 +82,7 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 			r.climb.Limit = problem
 			break
 		}
+		b.done = r.climb.Connections * b.all / most
 		b.step(fmt.Sprintf("%s: %s connections, %s more", s.Name, thousands(float64(r.climb.Connections)), thousands(float64(n))))
 		p, connected, err := r.connect(n)
 		if p != nil {
@@ -226,6 +228,10 @@ func (r *rise) why(err error) string {
 	}
 	if most, now := number("/proc/sys/net/netfilter/nf_conntrack_max"), number("/proc/sys/net/netfilter/nf_conntrack_count"); most > 0 && now >= most*99/100 {
 		return fmt.Sprintf("nf_conntrack_max: the firewall's table has %s of at most %s entries", thousands(float64(now)), thousands(float64(most)))
+	}
+	if slices.Contains(r.s.args, "-direct") {
+		return fmt.Sprintf("a ring's table is full, or the rings do not keep up: a table has at most RLIMIT_NOFILE, %s, places, and the kernel deals connections out by a hash (%v)",
+			thousands(float64(limit)), err)
 	}
 	return fmt.Sprintf("not known: %v", err)
 }

@@ -105,7 +105,7 @@ func (a *app) run(args []string) error {
 		return err
 	}
 	a.b = &bench.Bench{Root: dir, Exe: exe, Progress: a.progress}
-	verbs := map[string]func([]string) error{"compare": a.compare, "table": a.table, "plots": a.plots}
+	verbs := map[string]func([]string) error{"compare": a.compare, "table": a.table, "plots": a.plots, "scale": a.scale}
 	if len(args) > 0 {
 		if verb, ok := verbs[args[0]]; ok {
 			return verb(args[1:])
@@ -330,6 +330,68 @@ func (a *app) plotted() (*bench.Result, error) {
 		return nil, err
 	}
 	return r, r.Save(a.b.Root)
+}
+
+func (a *app) scale(args []string) error {
+	if runtime.GOOS == "windows" {
+		return statusError{exitCannot, errors.New("scale climbs against limits of Linux and its like; on Windows memory is the limit")}
+	}
+	ascents, err := a.ascents(args)
+	if err != nil {
+		return err
+	}
+	most := 0
+	for _, s := range ascents {
+		most = max(most, s.Most)
+	}
+	settings := bench.Settings(most)
+	if len(settings) == 0 {
+		fmt.Fprintln(os.Stderr, "no sysctl has to be changed for this")
+	}
+	fmt.Fprintln(os.Stderr, bench.RaiseLimit(most))
+	defer bench.Apply(os.Stderr, settings)()
+	r, err := a.b.Scale(a.ctx, ascents)
+	a.finished()
+	if err != nil {
+		return err
+	}
+	if err := r.Save(a.b.Root); err != nil {
+		return err
+	}
+	if a.json {
+		a.print(r)
+	} else {
+		r.ShowScale(os.Stdout)
+		fmt.Printf("kept as %s/%s.json\n", bench.Folder, r.Name())
+	}
+	for _, c := range r.Climbs {
+		if c.Problem != "" || !c.Again {
+			return fmt.Errorf("%s: not all connections had their second echo %s", c.Subject, c.Problem)
+		}
+	}
+	return nil
+}
+
+// ascents are the climbs that were asked for, or the usual ones.
+func (a *app) ascents(args []string) ([]bench.Ascent, error) {
+	if len(args) == 0 && a.o.Processes == 0 {
+		return bench.Ascents(a.o.Most)
+	}
+	if len(args) == 0 {
+		return nil, usage("-processes needs a subject that shares its port: go run ./checker bench scale solution/03 -processes 6")
+	}
+	subjects, err := a.subjects(args)
+	if err != nil {
+		return nil, err
+	}
+	var all []bench.Ascent
+	for _, s := range subjects {
+		if a.o.Processes > 1 && s.Lesson != 3 {
+			return nil, usage("%s does not share its port; lesson 03 does", s.Name)
+		}
+		all = append(all, bench.Ascent{Subject: s, Processes: max(a.o.Processes, 1), Most: a.o.Most})
+	}
+	return all, nil
 }
 
 // keep saves r, and draws it if that was asked for.

@@ -30,8 +30,8 @@ type Options struct {
 	Plot          string
 	CheckSyscalls bool
 	From          string
-	Wine          bool
 	Most          int
+	Processes     int
 }
 
 // Define defines the flags in f.
@@ -52,14 +52,14 @@ func Define(f *flag.FlagSet) *Options {
 	f.StringVar(&o.Plot, "plot", "", "draw the result into this `file.svg`")
 	f.BoolVar(&o.CheckSyscalls, "check-syscalls", false, "compare the servers' counts of system calls with strace's")
 	f.StringVar(&o.From, "from", "", "plots: draw this earlier `result` again, measure nothing")
-	f.BoolVar(&o.Wine, "wine", false, "table: lesson 05 also as a Windows program under Wine")
 	f.IntVar(&o.Most, "most", 1_000_000, "scale: climb to at most this many `connections`")
+	f.IntVar(&o.Processes, "processes", 0, "scale: `processes` of the server that share its port (lesson 03)")
 	return o
 }
 
 // Check says what is wrong with the values.
 func (o *Options) Check() error {
-	for name, n := range map[string]int{"churn": o.Churn, "idle": o.Idle, "slow": o.Slow, "rounds": o.Rounds, "memory": o.Memory} {
+	for name, n := range map[string]int{"churn": o.Churn, "idle": o.Idle, "slow": o.Slow, "rounds": o.Rounds, "memory": o.Memory, "processes": o.Processes} {
 		if n < 0 {
 			return fmt.Errorf("-%s %d is below zero", name, n)
 		}
