@@ -84,7 +84,11 @@ solution  {"lesson", "shown", "diff"}
 doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
 bench     {"kind", "time", "machine", "rounds", "window_seconds", "pinned",
            "rows": [{"subject", "runs", "scenario", "samples": [], "problem"}],
-           "memory": [{"subject", "connections", "bytes_per_connection"}]}
+           "memory": [{"subject", "connections", "bytes_per_connection"}],
+           "table": [{"model", "platform", "runs", "climb", "paced", "full"}],
+           "echo": {"connections", "rows"}, "climbs": [{"subject", "processes",
+           "clients", "connections", "again", "limit", "seconds", "own_bytes",
+           "kernel_bytes"}]}                    plots: {"result", "files"}
           times in microseconds; a processor time of one for a message is one second
           for a million; -check-syscalls: {"checked": [{"subject", "call", "counted",
           "kernel", "ok"}]}; compare: {"a", "b", "notes", "changes": []}

@@ -126,7 +126,7 @@ func TestASmallBench(t *testing.T) {
 		assert.LessOrEqual(t, done, all)
 		assert.NotEmpty(t, what)
 	}
-	plan := Plan{Subjects: []Subject{subject(t, "net"), subject(t, "solution/01")}, Rounds: 2, WarmUp: 20 * time.Millisecond, Window: 100 * time.Millisecond,
+	plan := Plan{Subjects: []Subject{subject(t, "net"), subject(t, "solution/01")}, Rounds: 2, WarmUp: 20 * time.Millisecond, Window: 300 * time.Millisecond,
 		Memory: 100, Cores: 1, Scenarios: []Scenario{{Connections: 5, Depth: 2, Size: 32}, {Connections: 5, Rate: 500, Size: 32}, {Connections: 2000, Depth: 1, Size: 32}}}
 	plan.Scenarios = plan.Scenarios[:2]
 	r, err := b.Run(context.Background(), plan)
@@ -191,6 +191,35 @@ func TestAnUnwrittenServerIsSaid(t *testing.T) {
 	assert.Contains(t, r.Rows[0].Problem, "does not start")
 	v := &server{tail: []string{`level=ERROR msg="step 01.1 is not written yet: Engine.listen"`}}
 	assert.Equal(t, "step 01.1 is not written yet: Engine.listen", v.lastWords())
+}
+
+func TestGnetThatCannotBeFetchedIsSaid(t *testing.T) {
+	t.Setenv("GOMODCACHE", t.TempDir())
+	t.Setenv("GOPROXY", "off")
+	s, err := ParseSubject("gnet")
+	if err == nil {
+		_, err = s.build(context.Background(), root(t), t.TempDir())
+		assert.ErrorContains(t, err, "it needs the network or a module proxy once")
+	}
+	assert.ErrorIs(t, err, ErrCannot)
+}
+
+func TestSettingsThatAreHighEnoughStay(t *testing.T) {
+	assert.Empty(t, Settings(1))
+	var out bytes.Buffer
+	restore := Apply(&out, []Setting{{Name: "no.such.setting", Now: 1, Want: 5, Why: "of a test"}})
+	assert.Contains(t, out.String(), "sysctl no.such.setting=5 (now 1; put back afterwards): of a test")
+	assert.Contains(t, out.String(), "it stays as it is")
+	out.Reset()
+	restore()
+	assert.Empty(t, out.String(), "what was not changed is not put back")
+}
+
+func TestWorkersCoverAnUnevenDeal(t *testing.T) {
+	if limit := int(fileLimit()); limit > 100 {
+		assert.Equal(t, 1, Workers(limit/2))
+		assert.GreaterOrEqual(t, Workers(10*limit), 11)
+	}
 }
 
 func TestSelectClimbsToItsSets(t *testing.T) {

@@ -82,7 +82,7 @@ func TestClosedLoopMeasuresWhatComesBack(t *testing.T) {
 		var bytes atomic.Int64
 		addr := echo(t, func(p []byte) []byte { bytes.Add(int64(len(p))); return p })
 		r := measure(t, Spec{Addr: addr, Connections: 10, Idle: 5, Depth: 3, Size: 100, Portable: portable,
-			WarmUp: 20 * time.Millisecond, Window: 100 * time.Millisecond, Server: os.Getpid()})
+			WarmUp: 20 * time.Millisecond, Window: 300 * time.Millisecond, Server: os.Getpid()})
 		assert.Positive(t, r.Messages)
 		assert.Equal(t, r.Messages, r.Latency.TotalCount())
 		assert.Greater(t, r.All, r.Messages)
@@ -131,7 +131,7 @@ func TestAStalledServerShowsInTheOpenLoop(t *testing.T) {
 		}
 		s.Rate = 0
 		closed := measure(t, s)
-		assert.Less(t, closed.Latency.Quantile(0.75), 20*time.Millisecond, "the closed loop does not ask, and so does not see")
+		assert.Less(t, closed.Latency.Quantile(0.75), open.Latency.Quantile(0.75), "the closed loop does not ask, and so does not see")
 	})
 }
 
@@ -175,7 +175,7 @@ func TestAccountOfAPause(t *testing.T) {
 
 func TestChurnConnectsAgain(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
-		r := measure(t, Spec{Addr: echo(t, nil), Connections: 4, Depth: 2, Churn: 3, Portable: portable, Window: 200 * time.Millisecond})
+		r := measure(t, Spec{Addr: echo(t, nil), Connections: 4, Depth: 2, Churn: 3, Portable: portable, Window: 500 * time.Millisecond})
 		assert.Positive(t, r.Connects)
 		assert.InDelta(t, 3*r.Connects, r.Messages, 3*8+3)
 		assert.Positive(t, r.Connect.TotalCount())
@@ -186,7 +186,7 @@ func TestSlowReadersDoNotCount(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
 		r := measure(t, Spec{Addr: echo(t, nil), Connections: 2, Slow: 2, Portable: portable, Window: 300 * time.Millisecond})
 		assert.Positive(t, r.Messages)
-		assert.Less(t, r.Latency.Quantile(0.5), 100*time.Millisecond)
+		assert.Equal(t, r.Messages, r.Latency.TotalCount())
 	})
 }
 
