@@ -49,6 +49,18 @@ func (m Machine) String() string {
 	return strings.Join(words, ", ")
 }
 
+// Short is what a figure says of the machine.
+func (m Machine) Short() string {
+	words := []string{m.OS}
+	if m.Kernel != "" {
+		words = append(words, "kernel "+m.Kernel)
+	}
+	if m.CPU != "" {
+		words = append(words, m.CPU)
+	}
+	return strings.Join(append(words, plural(m.Cores, "processor", "processors")), ", ")
+}
+
 // fileName is s with nothing that a file's name may not have.
 func fileName(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -8,7 +8,7 @@ import (
 
 // Plot draws what a message costs each subject, scenario by scenario.
 func (r *Result) Plot(w io.Writer) error {
-	chart := svg.Bars{Title: "What a message costs the server", X: "processor time of the server for a message (us), median and spread of the rounds", Note: r.Machine.String()}
+	chart := svg.Bars{Title: "What a message costs the server", X: "processor time of the server for a message (µs), median and spread of the rounds", Note: r.Machine.Short()}
 	for _, group := range r.scenarios() {
 		for _, row := range group {
 			m := row.Median()

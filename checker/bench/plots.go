@@ -54,8 +54,8 @@ func (r *Result) figure(w io.Writer, most int, folders ...string) error {
 	chart := svg.Lines{
 		Title: "What one client's message costs the server, beside silent connections",
 		X:     "silent connections",
-		Y:     "processor time for a message (us)",
-		Note:  r.Machine.String(),
+		Y:     "processor time for a message (µs)",
+		Note:  r.Machine.Short(),
 	}
 	for _, folder := range folders {
 		s, err := ParseSubject("solution/" + folder)

@@ -55,7 +55,7 @@ var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#
 const (
 	width  = 760
 	left   = 70
-	right  = 150
+	right  = 180
 	top    = 50
 	bottom = 70
 )
