@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"iolab/checker/wine"
 )
 
 // Counters are what a server of the lab prints when it is asked to end (-stats-json): those
@@ -30,9 +33,12 @@ type server struct {
 	cmd    *exec.Cmd
 	addr   netip.AddrPort
 	stdout bytes.Buffer
+	found  chan string   // where it listens
 	ending chan struct{} // closed when it says that it ends
 	gone   chan struct{} // closed when the process has ended and waited for
 	err    error         // how it ended
+
+	session *wine.Session // that it runs in, nil without Wine
 
 	mu   sync.Mutex
 	tail []string // the last lines of its log
@@ -43,6 +49,9 @@ var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
 // startServer starts program as subject s on the given processors, through a command
 // before it if there is one (strace).
 func startServer(s Subject, program string, on []int, before ...string) (*server, error) {
+	if s.Runs == underWine {
+		return startWine(s, program, on)
+	}
 	var args []string
 	if s.Lesson > 0 {
 		args = []string{"-addr", "127.0.0.1:0", "-stats", "0", "-stats-json"}
@@ -58,9 +67,13 @@ func startServer(s Subject, program string, on []int, before ...string) (*server
 	return watchServer(cmd, on)
 }
 
+func newServer(cmd *exec.Cmd) *server {
+	return &server{cmd: cmd, found: make(chan string, 1), ending: make(chan struct{}), gone: make(chan struct{})}
+}
+
 // watchServer starts cmd and waits until it says where it listens.
 func watchServer(cmd *exec.Cmd, on []int) (*server, error) {
-	v := &server{cmd: cmd, ending: make(chan struct{}), gone: make(chan struct{})}
+	v := newServer(cmd)
 	cmd.Stdout = &v.stdout
 	log, w, err := os.Pipe()
 	if err != nil {
@@ -73,35 +86,39 @@ func watchServer(cmd *exec.Cmd, on []int) (*server, error) {
 		log.Close()
 		return nil, fmt.Errorf("it does not start: %w", err)
 	}
-	found := make(chan string, 1)
-	read := make(chan struct{})
 	go func() {
-		defer close(read)
-		defer log.Close()
-		lines := bufio.NewScanner(log)
-		for lines.Scan() {
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				select {
-				case found <- m[1]:
-				default:
-				}
-			}
-			if strings.Contains(lines.Text(), `msg="shutting down"`) {
-				close(v.ending)
-			}
-			v.mu.Lock()
-			v.tail = append(v.tail, lines.Text())
-			v.tail = v.tail[max(0, len(v.tail)-5):]
-			v.mu.Unlock()
-		}
-	}()
-	go func() {
-		<-read // a server that is gone has said all
+		v.watch(log) // a server that is gone has said all
+		log.Close()
 		v.err = cmd.Wait()
 		close(v.gone)
 	}()
+	return v.await()
+}
+
+// watch reads the server's log.
+func (v *server) watch(log io.Reader) {
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+			select {
+			case v.found <- m[1]:
+			default:
+			}
+		}
+		if strings.Contains(lines.Text(), `msg="shutting down"`) {
+			close(v.ending)
+		}
+		v.mu.Lock()
+		v.tail = append(v.tail, lines.Text())
+		v.tail = v.tail[max(0, len(v.tail)-5):]
+		v.mu.Unlock()
+	}
+}
+
+// await waits until the server says where it listens.
+func (v *server) await() (_ *server, err error) {
 	select {
-	case addr := <-found:
+	case addr := <-v.found:
 		if v.addr, err = netip.ParseAddrPort(addr); err != nil {
 			v.kill()
 			return nil, fmt.Errorf("it says that it listens on %q", addr)
@@ -146,6 +163,9 @@ func (v *server) pid() int { return v.cmd.Process.Pid }
 
 // interrupt asks the server to end, and waits until it has heard it, if it says so.
 func (v *server) interrupt() {
+	if v.session != nil {
+		return // it is a Windows program
+	}
 	if v.cmd.Process.Signal(os.Interrupt) != nil {
 		v.cmd.Process.Kill() // Windows has no such signal for others
 	}
@@ -158,6 +178,10 @@ func (v *server) interrupt() {
 
 // stop ends the server in order and returns its counters, nil if it has none.
 func (v *server) stop() (*Counters, error) {
+	if v.session != nil {
+		v.kill()
+		return nil, nil
+	}
 	v.interrupt()
 	select {
 	case <-v.gone:
@@ -181,6 +205,9 @@ func (v *server) counters() *Counters {
 func (v *server) kill() {
 	v.cmd.Process.Kill()
 	<-v.gone
+	if v.session != nil {
+		v.session.Close()
+	}
 }
 
 // ended says whether the server has ended, and why.

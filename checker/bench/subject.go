@@ -18,7 +18,7 @@ import (
 type Subject struct {
 	Name   string // as it is shown: "02-epoll-lt", "solution/02-epoll-lt -high-water 4096", "net"
 	Lesson int    // 0: one of the baselines
-	Runs   string // "native" or "emulated"
+	Runs   string // "native", "emulated", or "Wine"
 	Most   int    // connections that its mechanism can have, 0: no limit of its own
 
 	pkg    string   // its main package
@@ -96,6 +96,9 @@ func (s Subject) Model() string {
 
 // build builds the subject's server into dir and returns the program.
 func (s Subject) build(ctx context.Context, root, dir string) (string, error) {
+	if s.Runs == underWine {
+		return s.buildWindows(ctx, root, dir)
+	}
 	base := strings.NewReplacer("/", "-", " ", "").Replace(s.pkg + s.module)
 	program := filepath.Join(dir, base+".exe")
 	if _, err := os.Stat(program); err == nil {

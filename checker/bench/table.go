@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ var platforms = map[int]string{1: "all", 2: "Linux", 3: "Linux", 4: "macOS, BSD"
 
 // tableRate is the rate at which the table's latencies are measured: an eighth or so of
 // what the slowest model here can do, so that none is measured at its end.
-const tableRate = 2000
+const tableRate = 1000
 
 // tableMost is where the table stops to count connections; bench scale goes on.
 const tableMost = 30_000
@@ -44,7 +45,8 @@ var Quoted = []struct {
 	P99, CP float64 // microseconds; per cent of a processor
 }{{"epoll", 500_000, 45, 35}, {"io_uring", 800_000, 25, 25}}
 
-// TablePlan is what the table needs to measure: all solutions that run here.
+// TablePlan is what the table needs to measure: all solutions that run here, and lesson
+// 05's as a Windows program, too, where there is Wine.
 func TablePlan(rounds int, window time.Duration, cores int) (Plan, error) {
 	p := Plan{Rounds: rounds, Window: window, WarmUp: window / 4, Cores: cores}
 	for _, l := range catalogue.All() {
@@ -55,6 +57,9 @@ func TablePlan(rounds int, window time.Duration, cores int) (Plan, error) {
 		if err != nil {
 			return p, err
 		}
+		p.Subjects = append(p.Subjects, s)
+	}
+	if s, ok := WineSubject(); ok {
 		p.Subjects = append(p.Subjects, s)
 	}
 	p.Scenarios = []Scenario{
@@ -162,6 +167,9 @@ connections   to one server process, each with its echo. What ended it:
 	fmt.Fprintf(w, "messages/s    of %s with one message under way on each, as fast as it goes: server and clients each at the end of a processor\n",
 		plural(tableConnections, "connection", "connections"))
 	fmt.Fprintf(w, "CPU us        processor time of the server for a message then; calls: system calls for a message (those of the emulations: the emulated ones)\n")
+	if slices.ContainsFunc(r.Table, func(m Model) bool { return m.Runs == underWine }) {
+		fmt.Fprintf(w, "Wine          Windows' program, on Wine: its calls go through a server process, whose time is not counted\n")
+	}
 	for _, m := range r.Table {
 		for _, row := range []Row{m.Paced, m.Full} {
 			if row.Problem != "" {
