@@ -90,6 +90,7 @@ type Row struct {
 	Samples  []Sample `json:"samples"`
 	Problem  string   `json:"problem,omitempty"` // why there are none, or no more
 	Skipped  bool     `json:"skipped,omitempty"` // the problem is a limit of the mechanism
+	Empty    int      `json:"empty,omitempty"`   // rounds in which no message came back
 }
 
 // Median is the median of each figure over the samples, User and System in the proportion
@@ -244,7 +245,7 @@ func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
 	}
 	defer b.remove()
 	r := &Result{Kind: "bench", Machine: ThisMachine(b.Root), Time: time.Now().UTC().Truncate(time.Second),
-		Rounds: plan.Rounds, Window: plan.Window.Seconds(), Pinned: b.pinned()}
+		Rounds: plan.Rounds, Window: plan.Window.Seconds(), Pinned: b.pinned(), Busy: loadAverage()}
 	for _, sc := range plan.Scenarios {
 		for _, s := range plan.Subjects {
 			row := Row{Subject: s.Name, Runs: s.Runs, Scenario: sc}
@@ -278,7 +279,16 @@ func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
 				row.Problem = err.Error()
 				continue
 			}
+			if sample.Rate == 0 {
+				row.Empty++ // the machine did other things
+				continue
+			}
 			row.Samples = append(row.Samples, sample)
+		}
+	}
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Empty == plan.Rounds {
+			row.Problem = "no message came back in any round: the machine is too busy, or the window too short"
 		}
 	}
 	if plan.Memory > 0 {

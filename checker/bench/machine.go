@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +60,13 @@ func (m Machine) Short() string {
 		words = append(words, m.CPU)
 	}
 	return strings.Join(append(words, plural(m.Cores, "processor", "processors")), ", ")
+}
+
+// loadAverage is how many threads wanted a processor in the last minute, 0 if unknown.
+func loadAverage() (load float64) {
+	text, _ := os.ReadFile("/proc/loadavg")
+	fmt.Sscan(string(text), &load)
+	return load
 }
 
 // fileName is s with nothing that a file's name may not have.

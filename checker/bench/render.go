@@ -15,6 +15,7 @@ import (
 func (r *Result) Show(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.Machine)
 	fmt.Fprintf(w, "%s of %v s each, medians; %s\n", plural(r.Rounds, "round", "rounds"), r.Window, placement(r.Pinned))
+	r.showBusy(w)
 	for _, group := range r.scenarios() {
 		fmt.Fprintf(w, "\n%s\n\n", group[0].Scenario)
 		grid{left: 1, rows: lines(group)}.write(w)
@@ -37,6 +38,14 @@ func (r *Result) Show(w io.Writer) {
 		grid{left: 1, rows: rows}.write(w)
 	}
 	fmt.Fprintln(w)
+}
+
+// showBusy says so if the machine had other work.
+func (r *Result) showBusy(w io.Writer) {
+	if r.Busy > 1 {
+		fmt.Fprintf(w, "the machine had other work: a load average of %s on %s before this. Trust little but the processor time for a message\n",
+			figure(r.Busy), plural(r.Machine.Cores, "processor", "processors"))
+	}
 }
 
 func placement(pinned bool) string {
@@ -91,6 +100,9 @@ func (r Row) notes() (notes []string) {
 	}
 	if len(r.Samples) == 0 {
 		return notes
+	}
+	if r.Empty > 0 {
+		notes = append(notes, fmt.Sprintf("in %s no message came back: the machine was busy", plural(r.Empty, "round", "rounds")))
 	}
 	m := r.Median()
 	if len(m.Calls) > 0 {

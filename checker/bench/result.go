@@ -18,7 +18,8 @@ type Result struct {
 	Machine Machine   `json:"machine"`
 	Rounds  int       `json:"rounds"`
 	Window  float64   `json:"window_seconds"`
-	Pinned  bool      `json:"pinned"` // server and load on processors of their own
+	Pinned  bool      `json:"pinned"`                 // server and load on processors of their own
+	Busy    float64   `json:"load_average,omitempty"` // of the machine, before
 	Rows    []Row     `json:"rows"`
 	Memory  []Memory  `json:"memory,omitempty"`
 	Table   []Model   `json:"table,omitempty"`

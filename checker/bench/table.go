@@ -135,6 +135,7 @@ func (b *Bench) echo(ctx context.Context, r *Result, plan Plan, connections int)
 func (r *Result) ShowTable(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.Machine)
 	fmt.Fprintf(w, "%s of %v s each, medians; %s\n\n", plural(r.Rounds, "round", "rounds"), r.Window, placement(r.Pinned))
+	r.showBusy(w)
 	rows := [][]string{{"model", "at home on", "here", "connections", "p50", "p99", "messages/s", "CPU us", "calls"}}
 	for _, m := range r.Table {
 		connections := thousands(float64(m.Climb.Connections))
