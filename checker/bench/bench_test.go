@@ -377,6 +377,33 @@ func TestFiguresAreDrawnFromAResult(t *testing.T) {
 	}
 }
 
+func TestAClimbIsShownAndDrawn(t *testing.T) {
+	r := &Result{Kind: "scale", Climbs: []Climb{
+		{Subject: "solution/01-select", Processes: 1, Clients: 1, Connections: 1015, Again: true, Limit: "FD_SETSIZE: the sets end", Own: 300, Kernel: 9000},
+		{Subject: "solution/03-epoll-et", Processes: 6, Clients: 6, Connections: 100_000, Limit: "none: the climb ends", Kernel: -5}}}
+	var out bytes.Buffer
+	r.ShowScale(&out)
+	assert.Contains(t, out.String(), "NOT all")
+	assert.Contains(t, out.String(), "solution/03-epoll-et in 6 processes: none")
+	assert.Contains(t, out.String(), "FD_SETSIZE")
+	out.Reset()
+	require.NoError(t, r.PlotScale(&out))
+	assert.Contains(t, out.String(), "100,000")
+}
+
+func TestTheTableIsShown(t *testing.T) {
+	row := Row{Samples: []Sample{{Rate: 1000, P50: 5, P99: 50, CPU: 4, Calls: map[string]float64{"read": 1, "write": 1}}}}
+	r := &Result{Kind: "table", Busy: 9, Table: []Model{
+		{Model: "select", Platform: "all", Runs: "native", Climb: Climb{Connections: 1015, Limit: "FD_SETSIZE: …"}, Paced: row, Full: row},
+		{Model: "I/O completion ports", Platform: "Windows", Runs: "Wine", Climb: Climb{Connections: 30_000, Limit: "none: …"}, Paced: Row{Problem: "lost"}, Full: row}},
+		Echo: &Echo{Connections: 10_000, Rows: []Row{{Subject: "solution/03-epoll-et", Problem: "gone"}}}}
+	var out bytes.Buffer
+	r.ShowTable(&out)
+	for _, want := range []string{"1,015", ">= 30,000", "emulat", "Wine  ", "lost", "quoted", "500,000", "had other work"} {
+		assert.Contains(t, out.String(), want)
+	}
+}
+
 func TestResultsAreJSON(t *testing.T) {
 	a, _ := results([]float64{1}, nil)
 	text, err := json.Marshal(a)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -349,13 +350,15 @@ func (a *app) scale(args []string) error {
 		fmt.Fprintln(os.Stderr, "no sysctl has to be changed for this")
 	}
 	fmt.Fprintln(os.Stderr, bench.RaiseLimit(most))
-	defer bench.Apply(os.Stderr, settings)()
+	restore := sync.OnceFunc(bench.Apply(os.Stderr, settings))
+	defer restore()
+	defer context.AfterFunc(a.ctx, restore)() // at once after Ctrl-C: the connections may take long to close
 	r, err := a.b.Scale(a.ctx, ascents)
 	a.finished()
 	if err != nil {
 		return err
 	}
-	if err := r.Save(a.b.Root); err != nil {
+	if err := a.keep(r); err != nil {
 		return err
 	}
 	if a.json {
@@ -402,7 +405,11 @@ func (a *app) keep(r *bench.Result) error {
 	if a.o.Plot == "" {
 		return nil
 	}
-	return a.write(a.o.Plot, r.Plot)
+	draw := r.Plot
+	if r.Kind == "scale" {
+		draw = r.PlotScale
+	}
+	return a.write(a.o.Plot, draw)
 }
 
 func (a *app) write(file string, draw func(io.Writer) error) error {
