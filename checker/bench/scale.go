@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -17,6 +18,7 @@ type Ascent struct {
 	Subject   Subject
 	Processes int // of the server; more than one share a port
 	Most      int
+	Optional  bool // left out if the server does not have its flags
 }
 
 // sharedMost is how far several processes on epoll are to come.
@@ -28,7 +30,7 @@ func Ascents(most int) (all []Ascent, err error) {
 	add := func(name string, processes, most int) {
 		var s Subject
 		if s, err = ParseSubject(name); err == nil {
-			all = append(all, Ascent{s, processes, most})
+			all = append(all, Ascent{Subject: s, Processes: processes, Most: most, Optional: len(s.args) > 0})
 		}
 	}
 	add("solution/01", 1, most)
@@ -70,6 +72,9 @@ func (b *Bench) Scale(ctx context.Context, ascents []Ascent) (*Result, error) {
 	defer b.remove()
 	r := &Result{Kind: "scale", Machine: ThisMachine(b.Root), Time: time.Now().UTC().Truncate(time.Second)}
 	for _, a := range ascents {
+		if a.Optional && !knows(b.programs[a.Subject.Name], a.Subject.args) {
+			continue
+		}
 		b.all = a.Most // the steps count connections here
 		r.Climbs = append(r.Climbs, b.climb(ctx, a.Subject, a.Processes, a.Most))
 		if ctx.Err() != nil {
@@ -77,6 +82,17 @@ func (b *Bench) Scale(ctx context.Context, ascents []Ascent) (*Result, error) {
 		}
 	}
 	return r, nil
+}
+
+// knows tells whether a server has the flags in args.
+func knows(program string, args []string) bool {
+	help, _ := exec.Command(program, "-help").CombinedOutput()
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") && !strings.Contains(string(help), "  "+arg) {
+			return false
+		}
+	}
+	return true
 }
 
 // ShowScale writes the climbs for people.
