@@ -190,7 +190,11 @@ func TestAnUnwrittenServerIsSaid(t *testing.T) {
 		Scenarios: []Scenario{{Connections: 2, Depth: 1, Size: 32}}})
 	require.NoError(t, err)
 	assert.Contains(t, r.Rows[0].Problem, "does not start")
-	v := &server{tail: []string{`level=ERROR msg="step 01.1 is not written yet: Engine.listen"`}}
+	v := &server{}
+	v.stdout.WriteString("debug\n{}\n{\"Accepts\":3,\"Calls\":{\"read\":7}}\nbye")
+	require.NotNil(t, v.counters())
+	assert.EqualValues(t, 7, v.counters().Calls["read"])
+	v = &server{tail: []string{`level=ERROR msg="step 01.1 is not written yet: Engine.listen"`}}
 	assert.Equal(t, "step 01.1 is not written yet: Engine.listen", v.lastWords())
 }
 

@@ -194,11 +194,13 @@ func (v *server) stop() (*Counters, error) {
 
 // counters are what a server that has ended has printed, nil if it has not.
 func (v *server) counters() *Counters {
-	var c Counters
-	if json.Unmarshal(v.stdout.Bytes(), &c) != nil {
-		return nil
+	for line := range bytes.Lines(v.stdout.Bytes()) { // what the reader prints is there, too
+		var c Counters
+		if json.Unmarshal(line, &c) == nil && c.Calls != nil {
+			return &c
+		}
 	}
-	return &c
+	return nil
 }
 
 // kill ends the server at once.
