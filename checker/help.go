@@ -47,7 +47,7 @@ func (v verb) usage() string { return strings.TrimSpace("go run ./checker " + v.
 func (a *app) helpVerb(v verb) {
 	a.printf("%s\n\n  %s\n", a.paint(report.Bold, v.usage()), v.summary)
 	if v.detail != "" {
-		a.printf("  %s\n", v.detail)
+		a.printf("  %s\n", strings.ReplaceAll(v.detail, "\n", "\n  "))
 	}
 	if v.raw != nil {
 		return
@@ -82,5 +82,15 @@ hint      {"lesson", "step", "number", "of", "text"}
 reset     {"lesson", "backup", "files": []}
 solution  {"lesson", "shown", "diff"}
 doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
+bench     {"kind", "time", "machine", "rounds", "window_seconds", "pinned",
+           "rows": [{"subject", "runs", "scenario", "samples": [], "problem"}],
+           "memory": [{"subject", "connections", "bytes_per_connection"}],
+           "table": [{"model", "platform", "runs", "climb", "paced", "full"}],
+           "echo": {"connections", "rows"}, "climbs": [{"subject", "processes",
+           "clients", "connections", "again", "limit", "seconds", "own_bytes",
+           "kernel_bytes"}]}                    plots: {"result", "files"}
+          times in microseconds; a processor time of one for a message is one second
+          for a million; -check-syscalls: {"checked": [{"subject", "call", "counted",
+          "kernel", "ok"}]}; compare: {"a", "b", "notes", "changes": []}
 verify    one object a line: {"lesson", "check", "ok", "seconds", "problem"}
 `

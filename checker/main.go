@@ -57,7 +57,8 @@ type verb struct {
 	detail  string
 	flags   func(*flag.FlagSet) // its own, nil for none
 	// run gets the positional arguments. Flags are read from the set.
-	run func(a *app, flags *flag.FlagSet, args []string) error
+	run  func(a *app, flags *flag.FlagSet, args []string) error
+	many bool // takes any number of positional arguments and judges them itself
 	// raw verbs get their arguments as they are, for flags that are another
 	// program's.
 	raw func(a *app, args []string) error
@@ -80,6 +81,8 @@ func init() {
 			detail: "Shown once you have passed the lesson, or when you ask twice.", flags: solutionFlags, run: runSolution},
 		{name: "serve", args: "LESSON [-solution] [FLAGS]", summary: "start the lesson's server; FLAGS are its own, see -help",
 			raw: runServe},
+		{name: "bench", args: "[SUBJECT...|table|plots|scale|compare A B]", summary: "measure servers beside each other: cost of a message, latency, calls, memory",
+			detail: benchDetail, flags: benchFlags, run: runBench, many: true},
 		{name: "list", args: "[LESSON]", summary: "the lessons, their steps and tests", run: runList},
 		{name: "doctor", summary: "what this machine can do, and cures for what it cannot", run: runDoctor},
 		{name: "verify", args: "[LESSON]", summary: "for maintainers: solutions pass, mutants are caught",
@@ -160,7 +163,7 @@ func (a *app) dispatch(args []string) error {
 		}
 		return err
 	}
-	if n := strings.Count(v.args, "LESSON") + strings.Count(v.args, "COMMAND"); len(positional) > min(n, 1) {
+	if n := strings.Count(v.args, "LESSON") + strings.Count(v.args, "COMMAND"); !v.many && len(positional) > min(n, 1) {
 		return usage("%s: unexpected argument %q; the command is: %s", v.name, positional[len(positional)-1], v.usage())
 	}
 	if v.name != "help" {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -159,4 +160,62 @@ func BenchmarkBroadcast(b *testing.B, newEngine Engine, n int) {
 	after := l.Stats()
 	b.ReportMetric(float64(after.Total()-before.Total())/float64(b.N), "syscalls/op")
 	l.Resume()
+}
+
+// BenchmarkMessage measures a message of one byte of one client, with what it allocates: an
+// operation is the echo, the client's part included, which allocates nothing.
+func BenchmarkMessage(b *testing.B, newEngine Engine) {
+	l, peer := alone(b, newEngine)
+	b.ReportAllocs()
+	b.ResetTimer()
+	const atOnce = 1000
+	for left := b.N; left > 0; left -= atOnce {
+		l.Do(func(e engine.Engine) { echoes(e, peer, min(left, atOnce)) })
+	}
+	b.StopTimer()
+	l.Resume()
+}
+
+// MessagesDoNotAllocate wants the engine to serve messages from memory that it has. What
+// Go's runtime allocates now and then for itself is allowed for.
+func MessagesDoNotAllocate(t *testing.T, newEngine Engine) {
+	const messages = 5000
+	l, peer := alone(t, newEngine)
+	var before, after runtime.MemStats
+	l.Do(func(e engine.Engine) {
+		echoes(e, peer, messages) // grows what grows once
+		runtime.ReadMemStats(&before)
+		echoes(e, peer, messages)
+		runtime.ReadMemStats(&after)
+	})
+	l.Resume()
+	if n := after.Mallocs - before.Mallocs; n > messages/100 {
+		t.Errorf("%d messages should not allocate, but there were %d allocations, %d bytes", messages, n, after.TotalAlloc-before.TotalAlloc)
+	}
+}
+
+// alone is an engine that stands still, and its one client.
+func alone(t testing.TB, newEngine Engine) (*labtest.Lab, *labtest.Raw) {
+	l := labtest.Start(t, newEngine)
+	client := l.Dial()
+	l.WantCount(1)
+	l.Pause()
+	peer := client.Raw()
+	t.Cleanup(peer.Close)
+	return l, peer
+}
+
+// echoes has peer send n bytes, one after the other, and e echo them.
+func echoes(e engine.Engine, peer *labtest.Raw, n int) {
+	want := e.Stats().BytesOut
+	for range n {
+		peer.Write1()
+		want++
+		for e.Stats().BytesOut < want {
+			if e.Poll(time.Second) != nil {
+				return
+			}
+		}
+		peer.Read1()
+	}
 }

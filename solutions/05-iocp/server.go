@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -635,15 +636,13 @@ func (c *conn) dequeue(n int) {
 	c.e.stats.BytesOut += uint64(n)
 	c.queued -= n
 	c.sent += n
-	for len(c.out) > 0 && c.sent >= len(c.out[0]) {
-		c.sent -= len(c.out[0])
-		give(&c.e.blocks, c.out[0][:blockSize])
-		c.out[0] = nil
-		c.out = c.out[1:]
+	done := 0
+	for done < len(c.out) && c.sent >= len(c.out[done]) {
+		c.sent -= len(c.out[done])
+		give(&c.e.blocks, c.out[done][:blockSize])
+		done++
 	}
-	if len(c.out) == 0 {
-		c.out = nil
-	}
+	c.out = slices.Delete(c.out, 0, done) // the list stays where it is: the next message needs one again
 }
 
 // drop gives the queue of a closed connection back.

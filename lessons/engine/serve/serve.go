@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -35,6 +36,7 @@ type options struct {
 	cfg   engine.Config
 	stats time.Duration // between two lines of statistics, 0 for none
 	grace time.Duration // how long a shutdown may take
+	json  bool          // all counters on standard output
 }
 
 func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, error) {
@@ -52,6 +54,7 @@ func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, er
 	flags.DurationVar(&o.cfg.TurnBudget, "turn-budget", o.cfg.TurnBudget, "count turns that take longer; for a minute after one, time the callbacks too and name the slow ones")
 	flags.DurationVar(&o.stats, "stats", time.Second, "time between two lines of statistics; 0: none, and no word on slow turns")
 	flags.DurationVar(&o.grace, "grace", 5*time.Second, "time that a shutdown may take")
+	flags.BoolVar(&o.json, "stats-json", false, "print all counters, as they are when the shutdown begins, as JSON on standard output")
 	for _, add := range own {
 		add(flags)
 	}
@@ -122,6 +125,9 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	}
 	stop() // from here on a signal kills
 
+	if o.json {
+		printStats(os.Stdout, e.Stats())
+	}
 	log.Info("shutting down", "connections", e.ConnectionCount(), "grace", o.grace)
 	grace, cancel := context.WithTimeout(context.Background(), o.grace)
 	defer cancel()
@@ -131,6 +137,20 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	s := e.Stats()
 	log.Info("bye", "accepts", s.Accepts, "refused", s.Refused, "bytes_in", s.BytesIn, "bytes_out", s.BytesOut, "syscalls", s.Total())
 	return 0
+}
+
+// printStats prints s as one line of JSON, the system calls by name.
+func printStats(out io.Writer, s engine.Stats) {
+	calls := map[string]uint64{}
+	for call, n := range s.Calls {
+		if n > 0 {
+			calls[engine.Call(call).String()] = n
+		}
+	}
+	json.NewEncoder(out).Encode(struct {
+		engine.Stats
+		Calls map[string]uint64 // in place of the one in Stats
+	}{s, calls})
 }
 
 // loop runs e until ctx is done, with a line of statistics every interval in

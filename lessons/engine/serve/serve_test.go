@@ -55,6 +55,15 @@ func TestTheLimitThatRefusesIsNamed(t *testing.T) {
 	assert.Contains(t, whyRefused(s, engine.Config{}), "FD_SETSIZE")
 }
 
+func TestStatsNameTheirCalls(t *testing.T) {
+	s := engine.Stats{Accepts: 3}
+	s.Calls[engine.CallEpollWait] = 7
+	var out bytes.Buffer
+	printStats(&out, s)
+	assert.Contains(t, out.String(), `"Accepts":3`)
+	assert.Contains(t, out.String(), `"Calls":{"epoll_wait":7}`)
+}
+
 func TestOtherPanicsGoOn(t *testing.T) {
 	assert.PanicsWithValue(t, "a bug", func() {
 		run(nil, io.Discard, func(engine.Config, engine.Handler) (engine.Engine, error) { panic("a bug") })

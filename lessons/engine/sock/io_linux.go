@@ -1,6 +1,8 @@
 package sock
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,4 +34,21 @@ func transfer(call uintptr, fd int, p []byte) (int, error) {
 			return 0, errno
 		}
 	}
+}
+
+// accept keeps the address on its stack: a crowd that comes leaves nothing to collect.
+func accept(listener int) (int, netip.AddrPort, error) {
+	var sa unix.RawSockaddrInet6 // has room for both families, which begin alike
+	size := uint32(unsafe.Sizeof(sa))
+	// SAFETY: the kernel writes to sa and size until it returns.
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, netip.AddrPort{}, errno
+	}
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:]) // in network order
+	if sa.Family == unix.AF_INET {
+		return int(fd), netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&sa)).Addr), port), nil
+	}
+	return int(fd), netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port), nil
 }

@@ -74,8 +74,7 @@ func Accept(listener int) (fd int, peer netip.AddrPort, err error) {
 
 // AcceptOnce is the bare accept of a non-blocking, close-on-exec connection.
 func AcceptOnce(listener int) (fd int, peer netip.AddrPort, err error) {
-	fd, sa, err := accept(listener)
-	return fd, AddrPort(sa), err
+	return accept(listener)
 }
 
 // Pipe returns the two ends of a non-blocking, close-on-exec pipe.

@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"net/netip"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,14 +23,14 @@ func socket(family int) (int, error) {
 	return fd, setFlags(fd)
 }
 
-func accept(listener int) (int, unix.Sockaddr, error) {
+func accept(listener int) (int, netip.AddrPort, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, sa, err := unix.Accept(listener)
 	if err != nil {
-		return -1, nil, err
+		return -1, netip.AddrPort{}, err
 	}
-	return fd, sa, setFlags(fd)
+	return fd, AddrPort(sa), setFlags(fd)
 }
 
 func pipe(p []int) error {

@@ -12,13 +12,14 @@ import (
 )
 
 func main() {
-	loops := 1
+	loops, shared := 1, false
 	serve.Main(func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
-		if loops > 1 {
+		if loops > 1 || shared {
 			return epollet.NewLoops(loops, cfg, h)
 		}
 		return epollet.New(cfg, h)
 	}, func(flags *flag.FlagSet) {
 		flags.IntVar(&loops, "loops", loops, "serve on this many loops, each on a thread of its own; GOMAXPROCS should be at least as many")
+		flags.BoolVar(&shared, "shared", false, "share the port with other processes of this server (SO_REUSEPORT)")
 	})
 }

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"flag"
+
+	"iolab/checker/bench/options"
+)
+
+const benchDetail = `A subject is a lesson (02: your server), its solution (solution/02), net (package net,
+a goroutine for each connection) or gnet; flags for the server may follow in quotes, as
+in "solution/03 -loops 2". Without one: your complete lessons, the solutions that are
+native here, and net.
+
+  bench               the subjects take turns; medians of the rounds, under a minute
+  bench table         one row for each model: connections, latency, cost, how it runs here
+  bench plots         measures and draws the figures that the lessons show
+  bench scale         climbs until a limit is met, and names it
+  bench compare A B   what changed between two results (default: the last two)
+
+Results are kept in .iolab/bench.`
+
+func benchFlags(f *flag.FlagSet) { options.Define(f) }
+
+// runBench runs the bench, which is a program of its own: it is also the load generator,
+// and the map should not wait for it to be compiled.
+func runBench(a *app, f *flag.FlagSet, args []string) error {
+	pass := a.style()
+	f.Visit(func(set *flag.Flag) {
+		switch set.Name {
+		case "json", "ascii", "no-color":
+		default:
+			pass = append(pass, "-"+set.Name+"="+set.Value.String())
+		}
+	})
+	return a.foreground("./checker/bench/bench", append(pass, args...))
+}

@@ -1,0 +1,490 @@
+// Package bench measures echo servers beside each other: how many messages, how late, and
+// at what cost in processor time and system calls. The servers are processes of their own,
+// and so are the clients (package load); where the system can, the server has one
+// processor and the load another. Subjects take turns, round after round, so that what
+// else the machine does meets them all; what is shown is the median of the rounds.
+//
+// On a small machine the figure that holds is the server's processor time for a message.
+// Messages a second and latencies of a closed loop are what is left when server, clients
+// and kernel share what there is.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"iolab/checker/bench/options"
+	"iolab/checker/load"
+	"iolab/checker/probe"
+)
+
+// Scenario is a load.
+type Scenario struct {
+	Connections int     `json:"connections"`
+	Depth       int     `json:"depth,omitempty"`
+	Rate        float64 `json:"rate,omitempty"` // open loop
+	Size        int     `json:"size"`
+	Churn       int     `json:"churn,omitempty"`
+	Idle        int     `json:"idle,omitempty"`
+	Slow        int     `json:"slow,omitempty"`
+}
+
+// String says the scenario in words.
+func (s Scenario) String() string {
+	text := fmt.Sprintf("%s of %d bytes", plural(s.Connections, "connection, messages", "connections, messages"), s.Size)
+	switch {
+	case s.Rate > 0:
+		text += fmt.Sprintf(", %s due each second in all (open loop)", thousands(s.Rate))
+	case s.Depth == 1:
+		text += ", one under way on each"
+	default:
+		text += fmt.Sprintf(", %d under way on each", s.Depth)
+	}
+	if s.Churn > 0 {
+		text += fmt.Sprintf(", a new connection after every %d", s.Churn)
+	}
+	if s.Idle > 0 {
+		text += fmt.Sprintf(", %s beside them", plural(s.Idle, "silent connection", "silent connections"))
+	}
+	if s.Slow > 0 {
+		text += fmt.Sprintf(", %s beside them", plural(s.Slow, "slow reader", "slow readers"))
+	}
+	return text
+}
+
+// all is the number of its connections.
+func (s Scenario) all() int { return s.Connections + s.Idle + s.Slow }
+
+// Sample is one measurement of one subject. Times are in microseconds; the processor time
+// for a message in microseconds is that for a million messages in seconds.
+type Sample struct {
+	Rate float64 `json:"messages_per_second"`
+	P50  float64 `json:"p50_us"`
+	P99  float64 `json:"p99_us"`
+	P999 float64 `json:"p999_us"`
+
+	CPU    float64 `json:"server_cpu_us"` // for a message; 0: unknown
+	User   float64 `json:"server_user_us"`
+	System float64 `json:"server_system_us"`
+	Share  float64 `json:"server_share"` // of a processor
+
+	Calls map[string]float64 `json:"calls,omitempty"` // of the system for a message, connections' own left out
+
+	LoadCPU   float64 `json:"load_cpu_us"` // the clients' processor time for a message
+	LoadShare float64 `json:"load_share"`
+	LateP99   float64 `json:"late_p99_us,omitempty"` // open loop: how late the clients were themselves
+	Lost      int64   `json:"lost,omitempty"`        // open loop: not back at all
+	Connects  float64 `json:"connects_per_second,omitempty"`
+}
+
+// Row is what was measured of a subject in a scenario.
+type Row struct {
+	Subject  string   `json:"subject"`
+	Runs     string   `json:"runs"` // "native", "emulated", "Wine"
+	Scenario Scenario `json:"scenario"`
+	Samples  []Sample `json:"samples"`
+	Problem  string   `json:"problem,omitempty"` // why there are none, or no more
+	Skipped  bool     `json:"skipped,omitempty"` // the problem is a limit of the mechanism
+	Empty    int      `json:"empty,omitempty"`   // rounds in which no message came back
+}
+
+// Median is the median of each figure over the samples, User and System in the proportion
+// that they have over all.
+func (r Row) Median() Sample {
+	m := Sample{Calls: map[string]float64{}}
+	for _, f := range fields {
+		*f(&m) = median(r.all(f))
+	}
+	var user, total float64
+	for _, s := range r.Samples {
+		user, total = user+s.User, total+s.User+s.System
+		for name := range s.Calls {
+			if _, ok := m.Calls[name]; !ok {
+				m.Calls[name] = median(r.all(func(s *Sample) *float64 { n := s.Calls[name]; return &n }))
+			}
+		}
+		m.Lost = max(m.Lost, s.Lost)
+	}
+	if total > 0 { // the kernel tells the two apart by samples, of which one round has few
+		m.User = m.CPU * user / total
+		m.System = m.CPU - m.User
+	}
+	return m
+}
+
+// fields are the figures of a sample that have a median.
+var fields = []func(*Sample) *float64{
+	func(s *Sample) *float64 { return &s.Rate }, func(s *Sample) *float64 { return &s.P50 },
+	func(s *Sample) *float64 { return &s.P99 }, func(s *Sample) *float64 { return &s.P999 },
+	cpuOf, func(s *Sample) *float64 { return &s.Share }, func(s *Sample) *float64 { return &s.LoadCPU },
+	func(s *Sample) *float64 { return &s.LoadShare }, func(s *Sample) *float64 { return &s.LateP99 },
+	func(s *Sample) *float64 { return &s.Connects },
+}
+
+func cpuOf(s *Sample) *float64 { return &s.CPU }
+
+func (r Row) all(f func(*Sample) *float64) []float64 {
+	var all []float64
+	for i := range r.Samples {
+		all = append(all, *f(&r.Samples[i]))
+	}
+	return all
+}
+
+// Spread is the least and the greatest of a figure.
+func (r Row) Spread(f func(*Sample) *float64) (least, most float64) {
+	all := r.all(f)
+	if len(all) == 0 {
+		return 0, 0
+	}
+	return slices.Min(all), slices.Max(all)
+}
+
+func median(all []float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	all = slices.Sorted(slices.Values(all))
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+}
+
+// Memory is what silent connections cost a server.
+type Memory struct {
+	Subject     string  `json:"subject"`
+	Connections int     `json:"connections"`
+	PerConn     float64 `json:"bytes_per_connection"` // growth of the resident memory
+	Problem     string  `json:"problem,omitempty"`
+}
+
+// Plan is what is to be measured.
+type Plan struct {
+	Subjects  []Subject
+	Scenarios []Scenario
+	Rounds    int
+	WarmUp    time.Duration
+	Window    time.Duration
+	Memory    int // connections for the measurement of memory, 0 for none
+	Cores     int // processors for the server
+}
+
+// NewPlan is the plan that the flags ask for.
+func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
+	if err := o.Check(); err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Subjects: subjects, Rounds: o.Rounds, Window: o.Window, Memory: o.Memory, Cores: o.ServerCores}
+	rounds, window := 3, 400*time.Millisecond
+	if o.Thorough {
+		rounds, window = 7, 2*time.Second
+	}
+	if p.Rounds == 0 {
+		p.Rounds = rounds
+	}
+	if p.Window == 0 {
+		p.Window = window
+	}
+	p.WarmUp = p.Window / 4
+	n, _ := o.Numbers()
+	base := Scenario{Size: o.Size, Churn: o.Churn, Idle: o.Idle, Slow: o.Slow}
+	asked := n.Connections != nil || n.Depth != nil || o.Rate > 0
+	if n.Connections == nil {
+		n.Connections = []int{50, 1000}
+		if o.Thorough {
+			n.Connections = []int{50, 1000, 10_000}
+		}
+	}
+	if n.Depth == nil {
+		n.Depth = []int{1}
+		if o.Thorough {
+			n.Depth = []int{1, 16}
+		}
+	}
+	for _, c := range n.Connections {
+		base.Connections = c
+		if o.Rate > 0 {
+			base.Rate = o.Rate
+			p.Scenarios = append(p.Scenarios, base)
+			continue
+		}
+		for _, d := range n.Depth {
+			base.Depth = d
+			p.Scenarios = append(p.Scenarios, base)
+		}
+	}
+	if !asked && o.Churn == 0 {
+		base.Connections, base.Depth, base.Rate = 1000, 0, 20_000
+		p.Scenarios = append(p.Scenarios, base)
+	}
+	return p, nil
+}
+
+// Bench measures. The goroutine that calls its methods must be locked to its thread: see
+// startOn.
+type Bench struct {
+	Root     string
+	Exe      string // a program that calls load.Main first
+	Progress func(done, all int, what string)
+
+	dir      string
+	programs map[string]string // by subject
+	plan     Plan
+	done     int
+	all      int
+}
+
+// Run measures what plan says. What a subject cannot do is in its rows; an error is for
+// the whole.
+func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
+	if err := b.build(ctx, plan); err != nil {
+		return nil, err
+	}
+	defer b.remove()
+	r := &Result{Kind: "bench", Machine: ThisMachine(b.Root), Time: time.Now().UTC().Truncate(time.Second),
+		Rounds: plan.Rounds, Window: plan.Window.Seconds(), Pinned: b.pinned(), Busy: loadAverage()}
+	for _, sc := range plan.Scenarios {
+		for _, s := range plan.Subjects {
+			row := Row{Subject: s.Name, Runs: s.Runs, Scenario: sc}
+			if row.Skipped = s.Most > 0 && sc.all() > s.Most; row.Skipped {
+				row.Problem = fmt.Sprintf("select takes no more than FD_SETSIZE, 1024, descriptors: %d clients and its own", s.Most)
+			}
+			r.Rows = append(r.Rows, row)
+		}
+	}
+	b.all = len(r.Rows) * plan.Rounds
+	if plan.Memory > 0 {
+		b.all += len(plan.Subjects)
+	}
+	for round := range plan.Rounds {
+		for i := range r.Rows {
+			// Every other round goes backwards: nobody always comes after the same.
+			n := i
+			if round%2 == 1 {
+				n = len(r.Rows) - 1 - i
+			}
+			row := &r.Rows[n]
+			b.step(fmt.Sprintf("round %d of %d, %s: %s", round+1, plan.Rounds, row.Subject, row.Scenario))
+			if row.Problem != "" {
+				continue
+			}
+			sample, err := b.measure(plan.Subjects[n%len(plan.Subjects)], row.Scenario)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				row.Problem = err.Error()
+				continue
+			}
+			if sample.Rate == 0 {
+				row.Empty++ // the machine did other things
+				continue
+			}
+			row.Samples = append(row.Samples, sample)
+		}
+	}
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Empty == plan.Rounds {
+			row.Problem = "no message came back in any round: the machine is too busy, or the window too short"
+		}
+	}
+	if plan.Memory > 0 {
+		for _, s := range plan.Subjects {
+			b.step("memory of " + s.Name)
+			r.Memory = append(r.Memory, b.memory(s, plan.Memory))
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+		}
+	}
+	return r, nil
+}
+
+func (b *Bench) step(what string) {
+	if b.Progress != nil {
+		b.Progress(b.done, b.all, what)
+	}
+	b.done++
+}
+
+// build builds every subject.
+func (b *Bench) build(ctx context.Context, plan Plan) (err error) {
+	b.plan, b.done, b.all, b.programs = plan, 0, len(plan.Subjects), map[string]string{}
+	if b.dir, err = os.MkdirTemp("", "iolab-bench-"); err != nil {
+		return err
+	}
+	for _, s := range plan.Subjects {
+		b.step("building " + s.Name)
+		if b.programs[s.Name], err = s.build(ctx, b.Root, b.dir); err != nil {
+			b.remove()
+			return err
+		}
+	}
+	b.done = 0
+	return nil
+}
+
+func (b *Bench) remove() { os.RemoveAll(b.dir) }
+
+// pinned tells whether server and load have processors of their own.
+func (b *Bench) pinned() bool { return len(cores()) > b.plan.Cores }
+
+// serverCores and loadCores are the processors of each: the first ones, and the last.
+func (b *Bench) serverCores() []int {
+	if b.pinned() {
+		return cores()[:max(b.plan.Cores, 1)]
+	}
+	return nil
+}
+
+func (b *Bench) loadCores() []int {
+	if all := cores(); b.pinned() {
+		return all[len(all)-1:]
+	}
+	return nil
+}
+
+// pair is a server and its clients.
+type pair struct {
+	server    *server
+	load      *load.Process
+	connected int
+}
+
+// pair starts a server and connects its clients; see load.Start about an error.
+func (b *Bench) pair(s Subject, spec load.Spec) (*pair, error) {
+	v, err := startServer(s, b.programs[s.Name], b.serverCores())
+	if err != nil {
+		return nil, err
+	}
+	return b.connect(v, spec)
+}
+
+func (b *Bench) connect(v *server, spec load.Spec) (p *pair, err error) {
+	p = &pair{server: v}
+	spec.Addr, spec.Server = v.addr, v.pid()
+	p.load, p.connected, err = load.Start(b.Exe, spec, b.startLoad)
+	return p, p.explain(err)
+}
+
+// explain adds to an error of the load that the server has ended, if it has.
+func (p *pair) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, p.server.ended())
+}
+
+// stop ends both. The server is asked before the clients leave, so that its counters have
+// nothing of that.
+func (p *pair) stop() (*Counters, error) {
+	p.server.interrupt()
+	if p.load != nil {
+		p.load.Close()
+	}
+	return p.server.stop()
+}
+
+// measure is one round of one subject.
+func (b *Bench) measure(s Subject, sc Scenario) (Sample, error) {
+	p, err := b.pair(s, load.Spec{Connections: sc.Connections, Idle: sc.Idle, Slow: sc.Slow, Size: sc.Size, Depth: sc.Depth,
+		Rate: sc.Rate, Churn: sc.Churn, WarmUp: b.plan.WarmUp, Window: b.plan.Window})
+	if p == nil {
+		return Sample{}, err
+	}
+	var r load.Result
+	if err == nil {
+		r, err = p.load.Run()
+		err = p.explain(err)
+	}
+	counters, stopErr := p.stop()
+	if err == nil {
+		err = stopErr
+	}
+	if err != nil {
+		return Sample{}, err
+	}
+	return sample(r, counters, sc), nil
+}
+
+// ofConnections are the calls that connections cost, not messages.
+var ofConnections = []string{"accept", "close", "shutdown", "epoll_ctl", "getpeername", "AcceptEx"}
+
+func sample(r load.Result, c *Counters, sc Scenario) Sample {
+	n := max(float64(r.Messages), 1)
+	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+	s := Sample{
+		Rate: float64(r.Messages) / r.Seconds, P50: us(r.Latency.Quantile(0.5)), P99: us(r.Latency.Quantile(0.99)), P999: us(r.Latency.Quantile(0.999)),
+		LoadCPU: us(r.Load.Total()) / n, LoadShare: r.LoadShare(), Lost: r.Lost, Connects: float64(r.Connects) / r.Seconds,
+	}
+	if r.Server != nil {
+		s.CPU, s.User, s.System = us(r.Server.Total())/n, us(r.Server.User)/n, us(r.Server.System)/n
+		s.Share = r.Server.Total().Seconds() / r.Seconds
+	}
+	if r.Late != nil {
+		s.LateP99 = us(r.Late.Quantile(0.99))
+	}
+	if c != nil && c.BytesIn > 0 && sc.Slow == 0 {
+		s.Calls = map[string]float64{}
+		messages := float64(c.BytesIn) / float64(sc.Size) // since the server's start, as the calls
+		for name, calls := range c.Calls {
+			if !slices.Contains(ofConnections, name) {
+				s.Calls[name] = float64(calls) / messages
+			}
+		}
+	}
+	return s
+}
+
+// memory measures what n silent connections cost s.
+func (b *Bench) memory(s Subject, n int) Memory {
+	m := Memory{Subject: s.Name, Connections: n}
+	if s.Most > 0 {
+		m.Connections = min(n, s.Most)
+	}
+	if limit := fileLimit(); limit > 0 {
+		m.Connections = min(m.Connections, int(limit)-100)
+	}
+	grown, err := b.growth(s, m.Connections)
+	if err != nil {
+		m.Problem = err.Error()
+	}
+	m.PerConn = float64(grown) / float64(m.Connections)
+	return m
+}
+
+// growth is how much the resident memory of s grows with n connections, each of which has
+// had its echo. A few come and go before, so that what it makes once is made.
+func (b *Bench) growth(s Subject, n int) (int64, error) {
+	v, err := startServer(s, b.programs[s.Name], b.serverCores())
+	if err != nil {
+		return 0, err
+	}
+	defer v.stop()
+	few, err := b.connect(v, load.Spec{Idle: 50})
+	if few.load != nil {
+		few.load.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
+	before, err := probe.RSS(v.pid())
+	if err != nil {
+		return 0, err
+	}
+	p, err := b.connect(v, load.Spec{Idle: n})
+	if p.load != nil {
+		defer p.load.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
+	after, err := probe.RSS(v.pid())
+	return after - before, err
+}
+
+// startLoad starts the load generator where it belongs.
+func (b *Bench) startLoad(cmd *exec.Cmd) error { return startOn(cmd, b.loadCores()) }

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package bench
+
+import "os/exec"
+
+// cores are the processors that this process may use, as far as they can be chosen: none.
+func cores() []int { return nil }
+
+// startOn starts cmd; on this system processors are not chosen.
+func startOn(cmd *exec.Cmd, _ []int) error { return cmd.Start() }

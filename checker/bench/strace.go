@@ -1,0 +1,178 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"iolab/checker/load"
+)
+
+// Checked is a server's own count of a system call beside the kernel's, which strace -c
+// makes. The kernel's has Go's runtime in it, too.
+type Checked struct {
+	Subject string `json:"subject"`
+	Call    string `json:"call"`
+	Counted uint64 `json:"counted"`
+	Kernel  uint64 `json:"kernel"`
+	OK      bool   `json:"ok"`
+}
+
+// kernelNames are the calls of the kernel's that an engine's counter stands for, where
+// they have another name.
+var kernelNames = map[string][]string{
+	"accept":     {"accept", "accept4"},
+	"read":       {"read", "recvfrom", "recvmsg", "readv"},
+	"write":      {"write", "sendto", "sendmsg", "writev"},
+	"select":     {"select", "pselect6", "_newselect"},
+	"epoll_wait": {"epoll_wait", "epoll_pwait", "epoll_pwait2"},
+}
+
+// runtimeCalls is how many calls of a kind Go's runtime, the log and the start may make
+// beside the engine's.
+const runtimeCalls = 200
+
+// CheckSyscalls runs each subject under strace for a moment and compares its counters,
+// over its whole life, with what the kernel saw.
+func (b *Bench) CheckSyscalls(ctx context.Context, plan Plan) (all []Checked, err error) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		return nil, fmt.Errorf("system calls %w by another: strace is not installed (apt install strace)", ErrCannot)
+	}
+	if err := b.build(ctx, plan); err != nil {
+		return nil, err
+	}
+	defer b.remove()
+	for _, s := range plan.Subjects {
+		b.step(s.Name + " under strace")
+		if s.Lesson == 0 || s.Runs != "native" {
+			continue // it does not count, or counts an emulated system's calls
+		}
+		checked, err := b.checkSyscalls(s, plan.Scenarios[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		all = append(all, checked...)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("none of these subjects counts its system calls: name a lesson that is native here")
+	}
+	return all, nil
+}
+
+func (b *Bench) checkSyscalls(s Subject, sc Scenario) ([]Checked, error) {
+	file := filepath.Join(b.dir, "strace")
+	v, err := startServer(s, b.programs[s.Name], nil, "strace", "-f", "-c", "-o", file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.connect(v, load.Spec{Connections: sc.Connections, Depth: sc.Depth, Size: sc.Size, Window: 300 * time.Millisecond})
+	if err == nil {
+		_, err = p.load.Run()
+	}
+	// strace is the child; its child is the server.
+	interruptChildren(v.pid())
+	select {
+	case <-v.ending:
+	case <-v.gone:
+	case <-time.After(5 * time.Second):
+	}
+	if p.load != nil {
+		p.load.Close()
+	}
+	select {
+	case <-v.gone:
+	case <-time.After(10 * time.Second):
+		v.kill()
+		return nil, errors.New("it does not end under strace")
+	}
+	if err != nil {
+		return nil, err
+	}
+	counters := v.counters()
+	if counters == nil {
+		return nil, errors.New("it printed no counters")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	seen, err := parseStrace(f)
+	if err != nil {
+		return nil, err
+	}
+	var all []Checked
+	for _, call := range slices.Sorted(maps.Keys(counters.Calls)) {
+		names := kernelNames[call]
+		if names == nil {
+			names = []string{call}
+		}
+		c := Checked{Subject: s.Name, Call: call, Counted: counters.Calls[call]}
+		for _, name := range names {
+			c.Kernel += seen[name]
+		}
+		c.OK = c.Counted <= c.Kernel+c.Kernel/100 && c.Kernel <= c.Counted+c.Counted/100+runtimeCalls
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// parseStrace reads the table of strace -c: calls by name.
+func parseStrace(in io.Reader) (map[string]uint64, error) {
+	calls := map[string]uint64{}
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		// % time, seconds, usecs/call, calls, errors (may be missing), syscall
+		words := strings.Fields(lines.Text())
+		if len(words) < 5 {
+			continue
+		}
+		if n, err := strconv.ParseUint(words[3], 10, 64); err == nil {
+			calls[words[len(words)-1]] = n
+		}
+	}
+	if len(calls) == 0 {
+		return nil, errors.New("strace said nothing: is it allowed to trace here (kernel.yama.ptrace_scope, seccomp)?")
+	}
+	return calls, lines.Err()
+}
+
+// interruptChildren sends SIGINT to the children of process pid.
+func interruptChildren(pid int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for child := range strings.FieldsSeq(string(text)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				if p, err := os.FindProcess(n); err == nil {
+					p.Signal(os.Interrupt)
+				}
+			}
+		}
+	}
+}
+
+// ShowChecked writes what CheckSyscalls found.
+func ShowChecked(w io.Writer, all []Checked) {
+	rows := [][]string{{"subject", "call", "counted", "strace -c", ""}}
+	for _, c := range all {
+		word := "ok"
+		if !c.OK {
+			word = "DIFFERS"
+		}
+		rows = append(rows, []string{c.Subject, c.Call, thousands(float64(c.Counted)), thousands(float64(c.Kernel)), word})
+	}
+	fmt.Fprintln(w)
+	grid{left: 2, rows: rows}.write(w)
+	fmt.Fprintf(w, "\nEach server from its start to its end; the kernel's count also has what Go's runtime does, and the closing of the connections.\n\n")
+}
