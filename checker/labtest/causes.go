@@ -697,9 +697,6 @@ var causes = map[string]cause{
 	"no-reuseaddr": {
 		"SO_REUSEADDR is not set: after a restart the port is taken for up to a minute by connections in TIME_WAIT.",
 		"socket(7), SO_REUSEADDR"},
-	"abi-layout": {
-		"A field is not where the kernel looks for it. Compare the struct, field by field, with include/uapi/linux/io_uring.h.",
-		"io_uring_enter(2), struct io_uring_sqe"},
 	"ring-not-set-up": {
 		"There is no io_uring after Setup, or more than one.",
 		"io_uring_setup(2)"},

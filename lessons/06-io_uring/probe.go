@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
 )
 
@@ -74,20 +75,20 @@ type setup struct {
 
 // setups are the flags to try, the best first.
 func setups(o Options) (tries []setup) {
-	base := setup{IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
+	base := setup{abi.IORING_SETUP_R_DISABLED | abi.IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
 	add := func(flags uint32, features Features) {
 		if features&o.Without == 0 {
 			tries = append(tries, setup{flags, features})
 		}
 	}
 	if o.SQPoll { // its thread runs the work: nothing is deferred
-		add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
-		add(IORING_SETUP_SQPOLL, SQPoll)
+		add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
+		add(abi.IORING_SETUP_SQPOLL, SQPoll)
 		return tries
 	}
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
-	add(base.flags|IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
 	add(base.flags, base.features)
 	add(0, 0)
 	return tries
@@ -102,7 +103,7 @@ func setups(o Options) (tries []setup) {
 // ExtArg by its feature bit, Shutdown by its operation, MultishotAccept, BufferRing (and
 // Direct, if asked for) by IORING_OP_SOCKET, which came with them, MultishotRecv by
 // IORING_OP_SEND_ZC. No MultishotRecv without BufferRing, no MultishotAccept with Direct.
-func (r *Ring) probe(p *Params, o Options) error {
+func (r *Ring) probe(p *abi.Params, o Options) error {
 	panic(engine.NotImplemented("06.1", "Ring.probe"))
 }
 

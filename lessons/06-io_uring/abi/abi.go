@@ -1,10 +1,7 @@
-//go:build linux
-
-package uringloop
-
-// What the kernel and this program have agreed on: include/uapi/linux/io_uring.h, in its
-// own spelling. Nothing here is to be written; it is a dictionary. Each size and offset
-// is checked by a test.
+// Package abi is what the kernel and its users have agreed on about io_uring: the structs
+// and constants of include/uapi/linux/io_uring.h, in the kernel's own spelling. It is a
+// dictionary; the lesson and its solution look things up in it.
+package abi
 
 // Offsets of the mappings of a ring's descriptor, for mmap(2).
 const (
