@@ -502,6 +502,9 @@ var causes = map[string]cause{
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
 		"Loops.Stats in the lesson"},
+	"place-not-given-back": {
+		"A client was refused though there was room: a connection that has ended, or one that was refused, is still in the count that Config.MaxConnections is compared with.",
+		"Config.MaxConnections in lessons/engine"},
 	"max-connections-per-loop": {
 		"Each loop counts for itself, so there are several times as many connections as Config.MaxConnections allows. Count them together.",
 		"Config.MaxConnections in lessons/engine"},

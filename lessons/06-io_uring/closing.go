@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +38,7 @@ func (e *Engine) stopAccepting() {
 }
 
 func (e *Engine) cancelAccepts() {
-	for i := range e.peers {
+	for i := range acceptsAtOnce {
 		if e.accepts&(1<<i) != 0 {
 			e.cancelOwn(opAccept, i)
 		}
@@ -59,8 +60,8 @@ func (e *Engine) Close() error {
 // closeAll ends every connection with err and frees all that the engine holds: what the
 // kernel uses last, when its last completion has come.
 //
-// TODO step 5: once: end every connection with err, reap, cancel the accepts and the wake,
-// and drain. Only then close what setup opened, and free the memory. Without a first Poll
+// TODO step 5: once: end every connection with err, reap, cancel the accepts, the wake and
+// the tick, and drain. Only then close what setup opened, and free the memory. Without a first Poll
 // there is nothing to drain.
 func (e *Engine) closeAll(err error) error {
 	panic(engine.NotImplemented("06.5", "Engine.closeAll"))
@@ -83,8 +84,8 @@ func (e *Engine) free() {
 	if e.ring != nil {
 		e.ring.Close()
 	}
-	if e.count != nil {
-		_ = unix.Munmap(e.count)
-		e.count, e.peers = nil, nil
+	if e.shared != nil {
+		_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(e.shared)), unsafe.Sizeof(*e.shared)))
+		e.shared = nil
 	}
 }

@@ -27,6 +27,7 @@ type operation uint8
 const (
 	opAccept operation = iota
 	opWake
+	opTick
 	opRecv
 	opSend
 	opShutdown

@@ -24,23 +24,24 @@ type Features uint32
 
 // The features, with the kernel that brought each.
 const (
-	Disabled        Features = 1 << iota // a ring that starts when told to, 5.10
-	SubmitAll                            // a bad submission stops no other, 5.18
-	CoopTaskrun                          // no interrupts, 5.19
-	SingleIssuer                         // one thread, fewer locks, 6.0
-	DeferTaskrun                         // work is finished when we wait for it, 6.1
-	SQPoll                               // a kernel thread submits; only if Options ask for it
-	ExtArg                               // waiting with a timeout, 5.11; else a timeout operation
-	Shutdown                             // shutdown as an operation, 5.11; else the system call
-	BufferRing                           // the kernel picks receive buffers, 5.19; else one for each connection
-	MultishotAccept                      // one accept for many connections, 5.19; else one after the other
-	MultishotRecv                        // one receive for many messages, 6.0; else one after the other
-	Direct                               // connections without descriptors, 5.19; only if Options ask for it
+	Disabled         Features = 1 << iota // a ring that starts when told to, 5.10
+	SubmitAll                             // a bad submission stops no other, 5.18
+	CoopTaskrun                           // no interrupts, 5.19
+	SingleIssuer                          // one thread, fewer locks, 6.0
+	DeferTaskrun                          // work is finished when we wait for it, 6.1
+	SQPoll                                // a kernel thread submits; only if Options ask for it
+	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
+	Shutdown                              // shutdown as an operation, 5.11; else the system call
+	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
+	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
+	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
+	Direct                                // connections without descriptors, 5.19; only if Options ask for it
+	MultishotTimeout                      // one timeout for many ticks, 6.4; else one after the other
 )
 
 var featureNames = [...]string{"disabled start", "submit all", "cooperative task running", "single issuer",
 	"deferred task running", "submission polling", "timeout in io_uring_enter", "shutdown operation", "buffer ring",
-	"multishot accept", "multishot receive", "direct descriptors"}
+	"multishot accept", "multishot receive", "direct descriptors", "multishot timeout"}
 
 // Has tells whether all of want are among f.
 func (f Features) Has(want Features) bool { return f&want == want }

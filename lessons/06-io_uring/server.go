@@ -4,6 +4,7 @@ package uringloop
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"os"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 
 	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
+	"iolab/lessons/engine/loops"
 	"iolab/lessons/engine/sock"
 )
 
@@ -26,10 +28,11 @@ var _ = []any{fmt.Errorf, os.NewSyscallError, runtime.LockOSThread, slices.Delet
 
 const (
 	ringEntries   = 1024                   // submissions of one turn, before it has to call the kernel twice
-	bufferCount   = 2048                   // receive buffers, of all connections together
+	bufferCount   = 2048                   // receive buffers, of all connections together; see NewLoops
+	leastBuffers  = 256                    // of one of several rings
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
-	directTable   = 1 << 14                // most connections without a descriptor
+	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
 	drainLimit    = 5 * time.Second        // for the last completions, when the engine closes
 )
 
@@ -39,16 +42,16 @@ type Engine struct {
 	cfg     engine.Config
 	handler engine.Handler
 	addr    netip.AddrPort
+	port    *loops.Port
 
 	ring     *Ring
 	features Features
 	buffers  *Buffers
 	blocks   Blocks
-	listener int        // -1 after Shutdown has begun
-	accepts  uint32     // accepts under way, one bit each
-	peers    []peerAddr // where they put the addresses; see acceptOne
-	batch    []abi.CQE  // this turn's completions
-	early    []abi.CQE  // the next turn's, taken already
+	listener int       // -1 after Shutdown has begun
+	accepts  uint32    // accepts under way, one bit each
+	batch    []abi.CQE // this turn's completions
+	early    []abi.CQE // the next turn's, taken already
 
 	conns    []*conn // by descriptor, nil where there is none
 	ready    []*conn // have received more than a turn may give them
@@ -57,21 +60,29 @@ type Engine struct {
 	starved  []*conn // wait for a receive buffer, the longest first
 	closing  []*conn // closed, and not yet given to OnClose
 	received []piece // by buffer: what is in it, if it is in a connection's list
-	lastID   uint64
 
 	running  bool // the first Poll has been
 	draining bool // Shutdown has begun
 	closed   bool
 	parked   time.Time // when accepting goes on; zero while it is on
-	sweepAt  time.Time // when idle connections are looked for next
+	tick     uint32    // quarters of the idle timeout that have passed
+	ticked   bool      // another one has, in this turn
 	now      time.Time // when this turn's wait returned
-	turn     uint64
+	turn     uint32
 	stats    engine.Stats
 
 	wakeMu sync.Mutex // guards wakefd and woken
 	wakefd int        // an eventfd, -1 after Close
 	woken  bool       // written to and not yet seen by the loop
-	count  []byte     // what is read from it: mapped, the kernel writes here
+
+	shared *shared // what the kernel reads and writes during operations of the engine's own
+}
+
+// shared is mapped memory: see setup.
+type shared struct {
+	woken   uint64                  // what a read of the eventfd brings
+	quarter abi.Timespec            // of the idle timeout
+	peers   [acceptsAtOnce]peerAddr // where accepts put the addresses; see acceptOne
 }
 
 // piece is what a receive buffer holds for a connection, an element of its list.
@@ -89,25 +100,52 @@ func New(cfg engine.Config, handler engine.Handler) (*Engine, error) {
 
 // NewWith is New with a choice of what to use of the kernel's features.
 func NewWith(cfg engine.Config, handler engine.Handler, o Options) (*Engine, error) {
+	return newEngine(cfg, handler, o, bufferCount, sock.Listen, new(loops.Port))
+}
+
+// NewLoops returns n rings that listen on one port, each with a thread of its own, as one
+// engine, and starts them: see [loops.Loops]. The ring's own table of connections without a
+// descriptor (Options.Direct) has as many places as the process may have descriptors, so
+// that n rings serve n times as many. They share the memory for what is received.
+func NewLoops(n int, cfg engine.Config, handler engine.Handler, o Options) (*loops.Loops, error) {
+	buffers := max(bufferCount>>bits.Len(uint(n-1)), leastBuffers)
+	return loops.New(n, cfg, func(cfg engine.Config, port *loops.Port) (engine.Engine, error) {
+		return newEngine(cfg, handler, o, buffers, sock.ListenShared, port)
+	})
+}
+
+// newEngine returns an engine with that many receive buffers, on a socket from listen.
+func newEngine(cfg engine.Config, handler engine.Handler, o Options, buffers int, listen listenFunc, port *loops.Port) (*Engine, error) {
 	cfg = cfg.WithDefaults()
 	addr, err := cfg.ListenAddr()
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, handler: handler, listener: -1, wakefd: -1}
-	if err := e.setup(addr, o); err != nil {
+	e := &Engine{cfg: cfg, handler: handler, port: port, listener: -1, wakefd: -1}
+	if err := e.setup(addr, o, buffers, listen); err != nil {
 		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-// TODO step 5: sock.Listen; take O_NONBLOCK off the listener and set TCP_NODELAY on it; an
-// eventfd in blocking mode; a page for e.count, and e.peers in it from byte 64 on; Setup;
-// with Direct a table (registerTable); NewBuffers. What is opened is kept in e at once, so
-// that Close finds it.
-func (e *Engine) setup(addr netip.AddrPort, o Options) (err error) {
+// listenFunc is the type of sock.Listen.
+type listenFunc func(addr netip.AddrPort, backlog int) (fd int, bound netip.AddrPort, err error)
+
+// TODO step 5: listen; take O_NONBLOCK off the listener and set TCP_NODELAY on it; an
+// eventfd in blocking mode; mapped memory for e.shared; Setup; with Direct a table
+// (setupTable); NewBuffers. What is opened is kept in e at once, so that Close finds it.
+func (e *Engine) setup(addr netip.AddrPort, o Options, buffers int, listen listenFunc) (err error) {
 	panic(engine.NotImplemented("06.5", "Engine.setup"))
+}
+
+// setupTable makes the ring's table of connections. It may have as many places as the
+// process may have descriptors (io_uring_register(2), IORING_REGISTER_FILES2): EMFILE.
+//
+// TODO step 9: registerTable with as many places as RLIMIT_NOFILE allows, mostDirect at
+// most, and e.conns as long.
+func (e *Engine) setupTable() error {
+	panic(engine.NotImplemented("06.9", "Engine.setupTable"))
 }
 
 // bufferSize makes a read budget of 32 buffers. That is how many the kernel fills for one
@@ -141,8 +179,8 @@ func (e *Engine) Poll(timeout time.Duration) error {
 // start makes the thread of the first Poll the ring's, and prepares the operations that
 // are always under way.
 //
-// TODO step 5: once: lock the goroutine to its thread, enable the ring, prepare the wake
-// and the accepts.
+// TODO step 5: once: lock the goroutine to its thread, enable the ring, prepare the wake,
+// the tick and the accepts.
 func (e *Engine) start() error {
 	panic(engine.NotImplemented("06.5", "Engine.start"))
 }
@@ -153,12 +191,9 @@ func (e *Engine) wait(timeout time.Duration) time.Duration {
 	if len(e.ready) > 0 || len(e.starved) > 0 || len(e.closing) > 0 || len(e.early) > 0 {
 		return 0
 	}
-	for _, alarm := range [...]time.Time{e.parked, e.sweepAt} {
-		if alarm.IsZero() {
-			continue
-		}
-		if d := max(time.Until(alarm), 0); timeout < 0 || d < timeout {
-			timeout = d
+	if !e.parked.IsZero() {
+		if d := max(time.Until(e.parked), 0); timeout < 0 || d < timeout {
+			return d
 		}
 	}
 	return timeout
@@ -255,12 +290,27 @@ func (e *Engine) feed() {
 	}
 }
 
-// sweep ends connections on which nothing has moved for the idle timeout.
+// armTick has the kernel count quarters of the idle timeout: for ever, or one.
 //
-// TODO step 9: a few times in an idle timeout, end every connection that has been quiet
-// for longer. e.sweepAt is when the next look is due; Poll's wait ends by then.
-func (e *Engine) sweep() {
+// A timeout linked to the receive (IORING_OP_LINK_TIMEOUT) is of no use to one that goes on:
+// it counts from the submission, not from the last byte, and ends a busy connection too.
+//
+// TODO step 9: IORING_OP_TIMEOUT: Addr is that of e.shared.quarter, Len is 1; multishot if
+// it can be. complete notes the tick in e.ticked.
+func (e *Engine) armTick() {
 	if e.cfg.IdleTimeout > 0 {
+		panic(engine.NotImplemented("06.9", "Engine.armTick"))
+	}
+}
+
+// sweep ends connections on which nothing has moved for the idle timeout: in the quarter in
+// which it last did it may have been at the very end, so four more have to be over. After
+// a long turn several ticks are one: what has come meanwhile is served first.
+//
+// TODO step 9: after a tick: count it in e.tick, and end every connection that was active
+// more than four ticks ago.
+func (e *Engine) sweep() {
+	if e.ticked {
 		panic(engine.NotImplemented("06.9", "Engine.sweep"))
 	}
 }
@@ -275,7 +325,7 @@ func (e *Engine) Wake() {
 
 // armWake has the kernel read the eventfd as soon as there is something in it.
 //
-// TODO step 5: prepare a read of 8 bytes from the eventfd into e.count.
+// TODO step 5: prepare a read of 8 bytes from the eventfd into e.shared.woken.
 func (e *Engine) armWake() {
 	panic(engine.NotImplemented("06.5", "Engine.armWake"))
 }

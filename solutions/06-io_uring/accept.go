@@ -27,7 +27,7 @@ func (e *Engine) armAccept() {
 		}
 		return
 	}
-	for i := range e.peers {
+	for i := range acceptsAtOnce {
 		if e.accepts&(1<<i) == 0 {
 			e.acceptOne(i)
 		}
@@ -44,7 +44,7 @@ func (e *Engine) acceptOne(i int) {
 		sqe.Ioprio = abi.IORING_ACCEPT_MULTISHOT
 		return
 	}
-	peer := &e.peers[i]
+	peer := &e.shared.peers[i]
 	peer.len = uint32(len(peer.addr))
 	sqe.Addr, sqe.Off = addrOf(&peer.addr), addrOf(&peer.len)
 	if e.features.Has(Direct) {
@@ -64,6 +64,9 @@ func (e *Engine) accepted(i, fd int, more bool) {
 	if fd < 0 {
 		switch unix.Errno(-fd) {
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			if e.features.Has(Direct) {
+				e.stats.Refused++ // the table is full, and the kernel has accepted and closed
+			}
 			e.park()
 		default:
 			// What accept(2) passes on of a connection that failed while it waited
@@ -83,7 +86,7 @@ func (e *Engine) accepted(i, fd int, more bool) {
 // accept has nowhere to put so many, so it has to be asked for.
 func (e *Engine) peerOf(i, fd int) (peer netip.AddrPort) {
 	if !e.features.Has(MultishotAccept) {
-		return e.peers[i].decode()
+		return e.shared.peers[i].decode()
 	}
 	e.stats.Calls[engine.CallGetpeername]++
 	sa, err := unix.Getpeername(fd)
@@ -106,15 +109,15 @@ func (e *Engine) open(fd int, peer netip.AddrPort) {
 		e.closeFD(fd)
 		return
 	}
-	if e.cfg.MaxConnections > 0 && e.stats.Connections >= e.cfg.MaxConnections {
+	if n := e.port.Connections.Add(1); e.cfg.MaxConnections > 0 && n > int64(e.cfg.MaxConnections) {
 		e.refuse(fd)
 		return
 	}
-	e.lastID++
-	if e.lastID&generationMask == 0 {
-		e.lastID++ // generation 0 is the engine's own
+	id := e.port.LastID.Add(1)
+	for id&generationMask == 0 {
+		id = e.port.LastID.Add(1) // generation 0 is the engine's own
 	}
-	c := &conn{Identity: engine.NewIdentity(e.lastID, peer), e: e, fd: fd, active: e.now, first: none, last: none, buffer: none}
+	c := &conn{Identity: engine.NewIdentity(id, peer), e: e, fd: fd, active: e.tick, first: none, last: none, buffer: none}
 	for fd >= len(e.conns) {
 		e.conns = append(e.conns, nil)
 	}
@@ -126,6 +129,7 @@ func (e *Engine) open(fd int, peer netip.AddrPort) {
 }
 
 func (e *Engine) refuse(fd int) {
+	e.port.Connections.Add(-1)
 	e.stats.Refused++
 	e.closeFD(fd)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,7 @@ func (e *Engine) stopAccepting() {
 }
 
 func (e *Engine) cancelAccepts() {
-	for i := range e.peers {
+	for i := range acceptsAtOnce {
 		if e.accepts&(1<<i) != 0 {
 			e.cancelOwn(opAccept, i)
 		}
@@ -89,6 +90,7 @@ func (e *Engine) closeAll(err error) error {
 		e.reap()
 		e.cancelAccepts()
 		e.cancelOwn(opWake, 0)
+		e.cancelOwn(opTick, 0)
 		left = e.drain()
 		runtime.UnlockOSThread()
 	}
@@ -133,8 +135,8 @@ func (e *Engine) free() {
 	if e.ring != nil {
 		e.ring.Close()
 	}
-	if e.count != nil {
-		_ = unix.Munmap(e.count)
-		e.count, e.peers = nil, nil
+	if e.shared != nil {
+		_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(e.shared)), unsafe.Sizeof(*e.shared)))
+		e.shared = nil
 	}
 }

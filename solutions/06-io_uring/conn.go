@@ -4,7 +4,6 @@ package uringloop
 
 import (
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,36 +12,37 @@ import (
 	"iolab/lessons/engine/sock"
 )
 
+// conn is one connection. A silent one is this and a place in e.conns, 200 bytes in all:
+// the kernel holds the receive, and a buffer is only taken when there are bytes for it.
 type conn struct {
 	engine.Identity
-	e      *Engine
-	fd     int
-	active time.Time // when a byte last moved
+	e  *Engine
+	fd int
 
 	sending []byte // what the kernel is sending, see Blocks
 	sent    int    // bytes of it that it has taken
 	queue   []byte // what comes after it
+	err     error  // that ended the input; for OnClose
 
 	first, last uint32 // the list of what is received and not yet given to OnData
 	buffer      uint32 // without a buffer ring: what the receive under way was given
-	turn        uint64 // when it last had OnData, and
+	active      uint32 // the tick in which a byte last moved
+	turn        uint32 // when it last had OnData, and
 	budget      int    // how much more it may have in that turn
 
-	inFlight   int  // operations under way
-	receiving  bool // a receive is among them,
-	cancelling bool // and its cancellation
-	busy       bool // a send is among them
-	listed     bool // in e.ready
-	pending    bool // in e.unsent
-	hungry     bool // in e.starved
-	paused     bool // not read from until the queue has drained
-	over       bool // the input has ended: end of data, or inputErr
-	eof        bool // and OnData has had all of it
-	finish     bool // CloseWrite was called
-	closed     bool // in e.closing, or gone
-	gone       bool // has had its OnClose
-	inputErr   error
-	err        error // for OnClose
+	inFlight   uint8 // operations under way
+	receiving  bool  // a receive is among them,
+	cancelling bool  // and its cancellation
+	busy       bool  // a send is among them
+	listed     bool  // in e.ready
+	pending    bool  // in e.unsent
+	hungry     bool  // in e.starved
+	paused     bool  // not read from until the queue has drained
+	over       bool  // the input has ended: end of data, or err
+	eof        bool  // and OnData has had all of it
+	finish     bool  // CloseWrite was called
+	closed     bool  // in e.closing, or gone
+	gone       bool  // has had its OnClose
 }
 
 // Queued implements [engine.Conn].
@@ -114,7 +114,7 @@ func (e *Engine) written(c *conn, res int) {
 		}
 	}
 	c.sent += res
-	c.active = e.now
+	c.active = e.tick
 	e.stats.BytesOut += uint64(res)
 	if c.sent < len(c.sending) {
 		e.stats.ShortWrites++
@@ -214,6 +214,7 @@ func (e *Engine) reap() {
 		c := e.closing[i]
 		c.gone = true
 		e.stats.Connections--
+		e.port.Connections.Add(-1)
 		e.handler.OnClose(c, c.err)
 		for c.first != none {
 			buffer := c.first

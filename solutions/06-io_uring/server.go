@@ -4,6 +4,7 @@ package uringloop
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"os"
 	"runtime"
@@ -16,15 +17,17 @@ import (
 
 	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
+	"iolab/lessons/engine/loops"
 	"iolab/lessons/engine/sock"
 )
 
 const (
 	ringEntries   = 1024                   // submissions of one turn, before it has to call the kernel twice
-	bufferCount   = 2048                   // receive buffers, of all connections together
+	bufferCount   = 2048                   // receive buffers, of all connections together; see NewLoops
+	leastBuffers  = 256                    // of one of several rings
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
-	directTable   = 1 << 14                // most connections without a descriptor
+	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
 	drainLimit    = 5 * time.Second        // for the last completions, when the engine closes
 )
 
@@ -34,16 +37,16 @@ type Engine struct {
 	cfg     engine.Config
 	handler engine.Handler
 	addr    netip.AddrPort
+	port    *loops.Port
 
 	ring     *Ring
 	features Features
 	buffers  *Buffers
 	blocks   Blocks
-	listener int        // -1 after Shutdown has begun
-	accepts  uint32     // accepts under way, one bit each
-	peers    []peerAddr // where they put the addresses; see acceptOne
-	batch    []abi.CQE  // this turn's completions
-	early    []abi.CQE  // the next turn's, taken already
+	listener int       // -1 after Shutdown has begun
+	accepts  uint32    // accepts under way, one bit each
+	batch    []abi.CQE // this turn's completions
+	early    []abi.CQE // the next turn's, taken already
 
 	conns    []*conn // by descriptor, nil where there is none
 	ready    []*conn // have received more than a turn may give them
@@ -52,21 +55,29 @@ type Engine struct {
 	starved  []*conn // wait for a receive buffer, the longest first
 	closing  []*conn // closed, and not yet given to OnClose
 	received []piece // by buffer: what is in it, if it is in a connection's list
-	lastID   uint64
 
 	running  bool // the first Poll has been
 	draining bool // Shutdown has begun
 	closed   bool
 	parked   time.Time // when accepting goes on; zero while it is on
-	sweepAt  time.Time // when idle connections are looked for next
+	tick     uint32    // quarters of the idle timeout that have passed
+	ticked   bool      // another one has, in this turn
 	now      time.Time // when this turn's wait returned
-	turn     uint64
+	turn     uint32
 	stats    engine.Stats
 
 	wakeMu sync.Mutex // guards wakefd and woken
 	wakefd int        // an eventfd, -1 after Close
 	woken  bool       // written to and not yet seen by the loop
-	count  []byte     // what is read from it: mapped, the kernel writes here
+
+	shared *shared // what the kernel reads and writes during operations of the engine's own
+}
+
+// shared is mapped memory: see setup.
+type shared struct {
+	woken   uint64                  // what a read of the eventfd brings
+	quarter abi.Timespec            // of the idle timeout
+	peers   [acceptsAtOnce]peerAddr // where accepts put the addresses; see acceptOne
 }
 
 // piece is what a receive buffer holds for a connection, an element of its list.
@@ -84,21 +95,40 @@ func New(cfg engine.Config, handler engine.Handler) (*Engine, error) {
 
 // NewWith is New with a choice of what to use of the kernel's features.
 func NewWith(cfg engine.Config, handler engine.Handler, o Options) (*Engine, error) {
+	return newEngine(cfg, handler, o, bufferCount, sock.Listen, new(loops.Port))
+}
+
+// NewLoops returns n rings that listen on one port, each with a thread of its own, as one
+// engine, and starts them: see [loops.Loops]. The ring's own table of connections without a
+// descriptor (Options.Direct) has as many places as the process may have descriptors, so
+// that n rings serve n times as many. They share the memory for what is received.
+func NewLoops(n int, cfg engine.Config, handler engine.Handler, o Options) (*loops.Loops, error) {
+	buffers := max(bufferCount>>bits.Len(uint(n-1)), leastBuffers)
+	return loops.New(n, cfg, func(cfg engine.Config, port *loops.Port) (engine.Engine, error) {
+		return newEngine(cfg, handler, o, buffers, sock.ListenShared, port)
+	})
+}
+
+// newEngine returns an engine with that many receive buffers, on a socket from listen.
+func newEngine(cfg engine.Config, handler engine.Handler, o Options, buffers int, listen listenFunc, port *loops.Port) (*Engine, error) {
 	cfg = cfg.WithDefaults()
 	addr, err := cfg.ListenAddr()
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, handler: handler, listener: -1, wakefd: -1}
-	if err := e.setup(addr, o); err != nil {
+	e := &Engine{cfg: cfg, handler: handler, port: port, listener: -1, wakefd: -1}
+	if err := e.setup(addr, o, buffers, listen); err != nil {
 		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *Engine) setup(addr netip.AddrPort, o Options) (err error) {
-	if e.listener, e.addr, err = sock.Listen(addr, e.cfg.Backlog); err != nil {
+// listenFunc is the type of sock.Listen.
+type listenFunc func(addr netip.AddrPort, backlog int) (fd int, bound netip.AddrPort, err error)
+
+func (e *Engine) setup(addr netip.AddrPort, o Options, buffers int, listen listenFunc) (err error) {
+	if e.listener, e.addr, err = listen(addr, e.cfg.Backlog); err != nil {
 		return err
 	}
 	// The kernel waits in our place. Told not to wait (O_NONBLOCK) older ones do not, and
@@ -113,21 +143,33 @@ func (e *Engine) setup(addr netip.AddrPort, o Options) (err error) {
 	if e.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if e.count, err = mapMemory(os.Getpagesize()); err != nil {
+	mem, err := mapMemory(int(unsafe.Sizeof(shared{})))
+	if err != nil {
 		return err
 	}
-	// SAFETY: e.count is mapped until closeAll has seen the last completion.
-	e.peers = unsafe.Slice((*peerAddr)(unsafe.Pointer(&e.count[64])), acceptsAtOnce)
+	e.shared = (*shared)(unsafe.Pointer(&mem[0])) // SAFETY: mapped until closeAll has seen the last completion
 	if e.ring, err = Setup(ringEntries, o); err != nil {
 		return err
 	}
 	if e.features = e.ring.Features(); e.features.Has(Direct) {
-		if err = e.ring.registerTable(directTable); err != nil {
+		if err = e.setupTable(); err != nil {
 			return err
 		}
 	}
-	e.buffers, err = NewBuffers(e.ring, 0, bufferCount, bufferSize(e.cfg.ReadBudget))
+	e.buffers, err = NewBuffers(e.ring, 0, buffers, bufferSize(e.cfg.ReadBudget))
 	return err
+}
+
+// setupTable makes the ring's table of connections. It may have as many places as the
+// process may have descriptors (io_uring_register(2), IORING_REGISTER_FILES2): EMFILE.
+func (e *Engine) setupTable() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	n := min(limit.Cur, mostDirect)
+	e.conns = make([]*conn, n)
+	return e.ring.registerTable(uint32(n))
 }
 
 // bufferSize makes a read budget of 32 buffers. That is how many the kernel fills for one
@@ -202,6 +244,7 @@ func (e *Engine) start() error {
 	}
 	e.running, e.now = true, time.Now()
 	e.armWake()
+	e.armTick()
 	e.armAccept()
 	return nil
 }
@@ -212,12 +255,9 @@ func (e *Engine) wait(timeout time.Duration) time.Duration {
 	if len(e.ready) > 0 || len(e.starved) > 0 || len(e.closing) > 0 || len(e.early) > 0 {
 		return 0
 	}
-	for _, alarm := range [...]time.Time{e.parked, e.sweepAt} {
-		if alarm.IsZero() {
-			continue
-		}
-		if d := max(time.Until(alarm), 0); timeout < 0 || d < timeout {
-			timeout = d
+	if !e.parked.IsZero() {
+		if d := max(time.Until(e.parked), 0); timeout < 0 || d < timeout {
+			return d
 		}
 	}
 	return timeout
@@ -250,7 +290,7 @@ func (e *Engine) complete(cqe abi.CQE) {
 	switch {
 	case cqe.UserData == TimeoutData:
 		return
-	case e.closed && cqe.Res < 0 && (t.op() == opAccept || t.op() == opWake):
+	case e.closed && cqe.Res < 0 && t.op() <= opTick:
 		return // cancelled by closeAll
 	case t.op() == opAccept:
 		e.accepted(t.fd(), int(cqe.Res), more)
@@ -258,13 +298,19 @@ func (e *Engine) complete(cqe abi.CQE) {
 	case t.op() == opWake:
 		e.clearWake()
 		return
+	case t.op() == opTick:
+		e.ticked = true
+		if !more {
+			e.armTick()
+		}
+		return
 	case t.op() == opClose:
 		if !e.parked.IsZero() {
 			e.parked = e.now // there are descriptors again
 		}
 		return
 	case t.op() == opCancel && t.generation() == 0:
-		return // of an accept, or of the wake
+		return // of an operation of the engine's own
 	}
 	c := e.conns[t.fd()]
 	if c == nil || c.generation() != t.generation() {
@@ -333,7 +379,7 @@ func (e *Engine) receive(c *conn, res int, flags uint32) {
 			}
 		case unix.ECANCELED, unix.EAGAIN, unix.EINTR: // update starts another if there is to be one
 		default:
-			c.over, c.inputErr = true, os.NewSyscallError("recv", errno)
+			c.over, c.err = true, os.NewSyscallError("recv", errno)
 		}
 	}
 	if buffer != none {
@@ -384,7 +430,7 @@ func (e *Engine) serve(c *conn) {
 		data := e.buffers.Data(buffer, int(p.to))[p.from:][:n:n]
 		p.from += int32(n)
 		c.budget -= n
-		c.active = e.now
+		c.active = e.tick
 		e.stats.BytesIn += uint64(n)
 		if !e.draining {
 			e.handler.OnData(c, data)
@@ -398,8 +444,8 @@ func (e *Engine) serve(c *conn) {
 		}
 	}
 	if c.first == none && c.over {
-		if c.inputErr != nil {
-			c.end(c.inputErr)
+		if c.err != nil {
+			c.end(c.err)
 			return
 		}
 		c.eof = true
@@ -410,7 +456,7 @@ func (e *Engine) serve(c *conn) {
 // held tells whether what c has received waits with the input that is not read yet. That
 // goes well as long as the kernel has buffers for the others: clients that do not read
 // their answers must not keep those that all share.
-func (c *conn) held() bool { return c.paused && c.e.buffers.Kernels() > bufferCount/2 }
+func (c *conn) held() bool { return c.paused && c.e.buffers.Kernels() > c.e.buffers.count/2 }
 
 // feed starts the receives that found no buffer, as far as there are buffers now.
 func (e *Engine) feed() {
@@ -422,14 +468,34 @@ func (e *Engine) feed() {
 	e.starved = slices.Delete(e.starved, 0, n)
 }
 
-// sweep ends connections on which nothing has moved for the idle timeout.
-func (e *Engine) sweep() {
-	if e.cfg.IdleTimeout <= 0 || e.now.Before(e.sweepAt) {
+// armTick has the kernel count quarters of the idle timeout: for ever, or one.
+//
+// A timeout linked to the receive (IORING_OP_LINK_TIMEOUT) is of no use to one that goes on:
+// it counts from the submission, not from the last byte, and ends a busy connection too.
+func (e *Engine) armTick() {
+	if e.cfg.IdleTimeout <= 0 {
 		return
 	}
-	e.sweepAt = e.now.Add(e.cfg.IdleTimeout / 4)
+	quarter := max(e.cfg.IdleTimeout/4, time.Nanosecond)
+	e.shared.quarter = abi.Timespec{Sec: int64(quarter / time.Second), Nsec: int64(quarter % time.Second)}
+	sqe := e.prepare(opTick, abi.IORING_OP_TIMEOUT, nil, -1)
+	sqe.Addr, sqe.Len, sqe.UserData = addrOf(&e.shared.quarter), 1, uint64(tokenOf(opTick, 0, 0))
+	if e.features.Has(MultishotTimeout) {
+		sqe.OpFlags = abi.IORING_TIMEOUT_MULTISHOT
+	}
+}
+
+// sweep ends connections on which nothing has moved for the idle timeout: in the quarter in
+// which it last did it may have been at the very end, so four more have to be over. After
+// a long turn several ticks are one: what has come meanwhile is served first.
+func (e *Engine) sweep() {
+	if !e.ticked {
+		return
+	}
+	e.ticked = false
+	e.tick++
 	for _, c := range e.conns {
-		if c != nil && e.now.Sub(c.active) > e.cfg.IdleTimeout {
+		if c != nil && e.tick-c.active > 4 {
 			c.end(engine.ErrIdleTimeout)
 		}
 	}
@@ -450,7 +516,7 @@ func (e *Engine) Wake() {
 // armWake has the kernel read the eventfd as soon as there is something in it.
 func (e *Engine) armWake() {
 	sqe := e.prepare(opWake, abi.IORING_OP_READ, nil, e.wakefd)
-	sqe.Addr, sqe.Len = addrOf(&e.count[0]), 8
+	sqe.Addr, sqe.Len = addrOf(&e.shared.woken), 8
 	sqe.UserData = uint64(tokenOf(opWake, 0, 0))
 }
 

@@ -68,6 +68,8 @@ const (
 	IORING_OP_SHUTDOWN     = 34
 	IORING_OP_SOCKET       = 45 // came with multishot accept and buffer rings (5.19)
 	IORING_OP_SEND_ZC      = 47 // came with multishot receive (6.0)
+
+	IORING_OP_READ_MULTISHOT = 49 // came after multishot timeouts (6.7; they are of 6.4)
 )
 
 // Flags of a submission.
@@ -81,6 +83,8 @@ const (
 const (
 	IORING_ACCEPT_MULTISHOT = 1 << 0 // in SQE.Ioprio of accept
 	IORING_RECV_MULTISHOT   = 1 << 1 // in SQE.Ioprio of recv
+
+	IORING_TIMEOUT_MULTISHOT = 1 << 6 // in SQE.OpFlags of timeout
 
 	IORING_FILE_INDEX_ALLOC = 1<<32 - 1 // in SQE.FileIndex: any free place of the table
 )
