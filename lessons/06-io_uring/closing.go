@@ -70,7 +70,7 @@ func (e *Engine) closeAll(err error) error {
 // drain takes in completions until none can come any more.
 //
 // TODO step 5: enter, take in, complete, until nothing is in flight; not for longer than
-// drainLimit.
+// drainLimit after the last completion.
 func (e *Engine) drain() error {
 	panic(engine.NotImplemented("06.5", "Engine.drain"))
 }

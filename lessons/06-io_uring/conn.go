@@ -120,7 +120,11 @@ func (c *conn) CloseWrite() error {
 	panic(engine.NotImplemented("06.8", "Conn.CloseWrite"))
 }
 
-// TODO step 8: IORING_OP_SHUTDOWN, or shutdown(2) where there is none.
+// sendFIN ends the output. As an operation that is work for a thread of the kernel's own
+// (io_shutdown_prep in io_uring/net.c forces it), so it is one only where there is no
+// descriptor to call shutdown(2) with.
+//
+// TODO step 8: sock.CloseWrite (count it); with Direct IORING_OP_SHUTDOWN.
 func (c *conn) sendFIN() {
 	panic(engine.NotImplemented("06.8", "Conn.sendFIN"))
 }

@@ -31,7 +31,6 @@ const (
 	DeferTaskrun                          // work is finished when we wait for it, 6.1
 	SQPoll                                // a kernel thread submits; only if Options ask for it
 	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
-	Shutdown                              // shutdown as an operation, 5.11; else the system call
 	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
 	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
 	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
@@ -40,7 +39,7 @@ const (
 )
 
 var featureNames = [...]string{"disabled start", "submit all", "cooperative task running", "single issuer",
-	"deferred task running", "submission polling", "timeout in io_uring_enter", "shutdown operation", "buffer ring",
+	"deferred task running", "submission polling", "timeout in io_uring_enter", "buffer ring",
 	"multishot accept", "multishot receive", "direct descriptors", "multishot timeout"}
 
 // Has tells whether all of want are among f.
@@ -101,9 +100,9 @@ func setups(o Options) (tries []setup) {
 // TODO step 1: Linux 5.6 at least: IORING_FEAT_SINGLE_MMAP, IORING_FEAT_NODROP, and an
 // IORING_REGISTER_PROBE that knows accept, recv, send, close, read, cancel and timeout.
 // Then add to r.features what p and the probe say there is and o.Without does not forbid:
-// ExtArg by its feature bit, Shutdown by its operation, MultishotAccept, BufferRing (and
-// Direct, if asked for) by IORING_OP_SOCKET, which came with them, MultishotRecv by
-// IORING_OP_SEND_ZC. No MultishotRecv without BufferRing, no MultishotAccept with Direct.
+// ExtArg by its feature bit, MultishotAccept, BufferRing (and Direct, if asked for) by
+// IORING_OP_SOCKET, which came with them, MultishotRecv by IORING_OP_SEND_ZC,
+// MultishotTimeout by IORING_OP_READ_MULTISHOT. No MultishotRecv without BufferRing, no MultishotAccept with Direct.
 func (r *Ring) probe(p *abi.Params, o Options) error {
 	panic(engine.NotImplemented("06.1", "Ring.probe"))
 }

@@ -555,7 +555,6 @@ var older = []uringloop.Features{
 	uringloop.DeferTaskrun,
 	uringloop.DeferTaskrun | uringloop.SingleIssuer,
 	uringloop.ExtArg,
-	uringloop.Shutdown,
 	uringloop.MultishotRecv,
 	uringloop.MultishotAccept,
 	uringloop.BufferRing,

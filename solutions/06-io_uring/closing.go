@@ -113,7 +113,7 @@ func (e *Engine) drain() error {
 	deadline := time.Now().Add(drainLimit)
 	for e.ring.InFlight() > 0 || len(e.early) > 0 {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("close: %d operations have not completed after %v", e.ring.InFlight(), drainLimit)
+			return fmt.Errorf("close: %d operations have not completed, and for %v none has", e.ring.InFlight(), drainLimit)
 		}
 		if err := e.enter(e.wait(time.Until(deadline))); err != nil {
 			return err
@@ -121,6 +121,7 @@ func (e *Engine) drain() error {
 		e.takeIn()
 		for _, cqe := range e.batch {
 			e.complete(cqe)
+			deadline = time.Now().Add(drainLimit) // it goes on, if slowly
 		}
 	}
 	return nil

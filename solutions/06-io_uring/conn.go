@@ -180,8 +180,11 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
+// sendFIN ends the output. As an operation that is work for a thread of the kernel's own
+// (io_shutdown_prep in io_uring/net.c forces it), so it is one only where there is no
+// descriptor to call shutdown(2) with.
 func (c *conn) sendFIN() {
-	if c.e.features.Has(Shutdown) {
+	if c.e.features.Has(Direct) {
 		sqe := c.e.prepare(opShutdown, abi.IORING_OP_SHUTDOWN, c, c.fd)
 		sqe.Len = unix.SHUT_WR
 		return

@@ -25,7 +25,6 @@ const (
 	DeferTaskrun                          // work is finished when we wait for it, 6.1
 	SQPoll                                // a kernel thread submits; only if Options ask for it
 	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
-	Shutdown                              // shutdown as an operation, 5.11; else the system call
 	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
 	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
 	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
@@ -34,7 +33,7 @@ const (
 )
 
 var featureNames = [...]string{"disabled start", "submit all", "cooperative task running", "single issuer",
-	"deferred task running", "submission polling", "timeout in io_uring_enter", "shutdown operation", "buffer ring",
+	"deferred task running", "submission polling", "timeout in io_uring_enter", "buffer ring",
 	"multishot accept", "multishot receive", "direct descriptors", "multishot timeout"}
 
 // Has tells whether all of want are among f.
@@ -107,7 +106,6 @@ func (r *Ring) probe(p *abi.Params, o Options) error {
 	}
 	found := map[Features]bool{
 		ExtArg:           p.Features&abi.IORING_FEAT_EXT_ARG != 0,
-		Shutdown:         has(abi.IORING_OP_SHUTDOWN),
 		MultishotAccept:  has(abi.IORING_OP_SOCKET),
 		BufferRing:       has(abi.IORING_OP_SOCKET),
 		MultishotRecv:    has(abi.IORING_OP_SEND_ZC),

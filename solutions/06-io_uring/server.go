@@ -28,7 +28,7 @@ const (
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
 	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
-	drainLimit    = 5 * time.Second        // for the last completions, when the engine closes
+	drainLimit    = 5 * time.Second        // without a completion, when the engine closes
 )
 
 // Engine is a TCP engine on io_uring. See [engine.Engine]. Its loop runs on the thread of
