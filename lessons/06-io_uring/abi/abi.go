@@ -93,6 +93,7 @@ const (
 const (
 	IORING_CQE_F_BUFFER = 1 << 0 // there is a buffer, also if there are no bytes in it
 	IORING_CQE_F_MORE   = 1 << 1 // the operation goes on: there will be another completion
+	IORING_CQE_F_NOTIF  = 1 << 3 // of a zero-copy send: the memory is free again
 
 	IORING_CQE_BUFFER_SHIFT = 16
 )
