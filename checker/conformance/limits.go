@@ -85,7 +85,9 @@ func MaxConnectionsIsKept(t *testing.T, newEngine Engine) {
 	in[1].Echo([]byte("undisturbed"))
 	in[0].Close()
 	l.WantCount(2)
-	l.Dial().Echo([]byte("room again"))
+	next := l.Dial()
+	next.Suspect(labtest.Rule{ID: "place-not-given-back", When: func(s *labtest.Scene) bool { return s.Stats.Refused > 5 }})
+	next.Echo([]byte("room again"))
 	l.WantCount(3)
 }
 

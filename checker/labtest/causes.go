@@ -502,6 +502,9 @@ var causes = map[string]cause{
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
 		"Loops.Stats in the lesson"},
+	"place-not-given-back": {
+		"A client was refused though there was room: a connection that has ended, or one that was refused, is still in the count that Config.MaxConnections is compared with.",
+		"Config.MaxConnections in lessons/engine"},
 	"max-connections-per-loop": {
 		"Each loop counts for itself, so there are several times as many connections as Config.MaxConnections allows. Count them together.",
 		"Config.MaxConnections in lessons/engine"},
@@ -697,9 +700,6 @@ var causes = map[string]cause{
 	"no-reuseaddr": {
 		"SO_REUSEADDR is not set: after a restart the port is taken for up to a minute by connections in TIME_WAIT.",
 		"socket(7), SO_REUSEADDR"},
-	"abi-layout": {
-		"A field is not where the kernel looks for it. Compare the struct, field by field, with include/uapi/linux/io_uring.h.",
-		"io_uring_enter(2), struct io_uring_sqe"},
 	"ring-not-set-up": {
 		"There is no io_uring after Setup, or more than one.",
 		"io_uring_setup(2)"},

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
 )
 
@@ -44,7 +45,7 @@ type Buffers struct {
 	slabs [][]byte
 	free  []uint32 // without a buffer ring: those that nobody has
 
-	entries []Buf // the buffer ring
+	entries []abi.Buf // the buffer ring
 	memory  []byte
 	kernels int    // buffers that the kernel has, or gets with the next Publish
 	tail    uint16 // ours; the kernel has seen it up to Publish
@@ -155,8 +156,8 @@ func (b *Buffers) Publish() {
 // Close takes the buffers from the kernel and unmaps them. No receive may be under way.
 func (b *Buffers) Close() {
 	if b.ring != nil {
-		reg := BufReg{Bgid: b.group}
-		_ = b.ring.register(IORING_UNREGISTER_PBUF_RING, unsafe.Pointer(&reg), 1)
+		reg := abi.BufReg{Bgid: b.group}
+		_ = b.ring.register(abi.IORING_UNREGISTER_PBUF_RING, unsafe.Pointer(&reg), 1)
 		b.ring = nil
 	}
 	if b.memory != nil {

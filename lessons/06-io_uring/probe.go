@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
 )
 
@@ -23,23 +24,23 @@ type Features uint32
 
 // The features, with the kernel that brought each.
 const (
-	Disabled        Features = 1 << iota // a ring that starts when told to, 5.10
-	SubmitAll                            // a bad submission stops no other, 5.18
-	CoopTaskrun                          // no interrupts, 5.19
-	SingleIssuer                         // one thread, fewer locks, 6.0
-	DeferTaskrun                         // work is finished when we wait for it, 6.1
-	SQPoll                               // a kernel thread submits; only if Options ask for it
-	ExtArg                               // waiting with a timeout, 5.11; else a timeout operation
-	Shutdown                             // shutdown as an operation, 5.11; else the system call
-	BufferRing                           // the kernel picks receive buffers, 5.19; else one for each connection
-	MultishotAccept                      // one accept for many connections, 5.19; else one after the other
-	MultishotRecv                        // one receive for many messages, 6.0; else one after the other
-	Direct                               // connections without descriptors, 5.19; only if Options ask for it
+	Disabled         Features = 1 << iota // a ring that starts when told to, 5.10
+	SubmitAll                             // a bad submission stops no other, 5.18
+	CoopTaskrun                           // no interrupts, 5.19
+	SingleIssuer                          // one thread, fewer locks, 6.0
+	DeferTaskrun                          // work is finished when we wait for it, 6.1
+	SQPoll                                // a kernel thread submits; only if Options ask for it
+	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
+	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
+	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
+	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
+	Direct                                // connections without descriptors, 5.19; only if Options ask for it
+	MultishotTimeout                      // one timeout for many ticks, 6.4; else one after the other
 )
 
 var featureNames = [...]string{"disabled start", "submit all", "cooperative task running", "single issuer",
-	"deferred task running", "submission polling", "timeout in io_uring_enter", "shutdown operation", "buffer ring",
-	"multishot accept", "multishot receive", "direct descriptors"}
+	"deferred task running", "submission polling", "timeout in io_uring_enter", "buffer ring",
+	"multishot accept", "multishot receive", "direct descriptors", "multishot timeout"}
 
 // Has tells whether all of want are among f.
 func (f Features) Has(want Features) bool { return f&want == want }
@@ -74,20 +75,20 @@ type setup struct {
 
 // setups are the flags to try, the best first.
 func setups(o Options) (tries []setup) {
-	base := setup{IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
+	base := setup{abi.IORING_SETUP_R_DISABLED | abi.IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
 	add := func(flags uint32, features Features) {
 		if features&o.Without == 0 {
 			tries = append(tries, setup{flags, features})
 		}
 	}
 	if o.SQPoll { // its thread runs the work: nothing is deferred
-		add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
-		add(IORING_SETUP_SQPOLL, SQPoll)
+		add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
+		add(abi.IORING_SETUP_SQPOLL, SQPoll)
 		return tries
 	}
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
-	add(base.flags|IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
 	add(base.flags, base.features)
 	add(0, 0)
 	return tries
@@ -99,10 +100,10 @@ func setups(o Options) (tries []setup) {
 // TODO step 1: Linux 5.6 at least: IORING_FEAT_SINGLE_MMAP, IORING_FEAT_NODROP, and an
 // IORING_REGISTER_PROBE that knows accept, recv, send, close, read, cancel and timeout.
 // Then add to r.features what p and the probe say there is and o.Without does not forbid:
-// ExtArg by its feature bit, Shutdown by its operation, MultishotAccept, BufferRing (and
-// Direct, if asked for) by IORING_OP_SOCKET, which came with them, MultishotRecv by
-// IORING_OP_SEND_ZC. No MultishotRecv without BufferRing, no MultishotAccept with Direct.
-func (r *Ring) probe(p *Params, o Options) error {
+// ExtArg by its feature bit, MultishotAccept, BufferRing (and Direct, if asked for) by
+// IORING_OP_SOCKET, which came with them, MultishotRecv by IORING_OP_SEND_ZC,
+// MultishotTimeout by IORING_OP_READ_MULTISHOT. No MultishotRecv without BufferRing, no MultishotAccept with Direct.
+func (r *Ring) probe(p *abi.Params, o Options) error {
 	panic(engine.NotImplemented("06.1", "Ring.probe"))
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
 )
 
@@ -52,12 +53,12 @@ type Ring struct {
 
 	sqHead, sqTail, sqFlags *uint32
 	sqMask                  uint32
-	sqes                    []SQE
+	sqes                    []abi.SQE
 	prepared                uint32 // our tail: the kernel has seen it up to *sqTail
 
 	cqHead, cqTail *uint32
 	cqMask         uint32
-	cqes           []CQE
+	cqes           []abi.CQE
 	taken          uint32 // our head: the kernel has seen it up to *cqHead
 
 	wait *waitArg // read by the kernel during io_uring_enter, or a timeout's submission
@@ -69,8 +70,8 @@ type Ring struct {
 
 // waitArg is what io_uring_enter reads to know how long to wait.
 type waitArg struct {
-	arg GeteventsArg
-	ts  Timespec
+	arg abi.GeteventsArg
+	ts  abi.Timespec
 }
 
 const sqpollIdle = 10 // milliseconds without work after which the kernel's thread sleeps
@@ -103,7 +104,7 @@ func Setup(entries uint32, o Options) (*Ring, error) {
 // TODO step 1: call io_uring_setup with the flags of setups(o), the first that are not
 // answered with EINVAL. IORING_SETUP_CQSIZE makes CqEntries a wish: four times entries.
 // Keep the descriptor and the features of the try in r; explain an error.
-func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
+func (r *Ring) open(entries uint32, o Options) (p abi.Params, err error) {
 	panic(engine.NotImplemented("06.1", "Ring.open"))
 }
 
@@ -113,7 +114,7 @@ func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
 // (IORING_OFF_SQES), keep the mappings in r at once, so that Close finds them, and point
 // the fields of r into them at the offsets that p gives. Map a page of r's own for r.wait.
 // Fill the SQ's array.
-func (r *Ring) mmap(p *Params) (err error) {
+func (r *Ring) mmap(p *abi.Params) (err error) {
 	panic(engine.NotImplemented("06.1", "Ring.mmap"))
 }
 
@@ -134,7 +135,7 @@ func (r *Ring) Enable() error {
 //
 // TODO step 2: is there room between our tail and the kernel's head? Then clear the place,
 // count it as in flight and return it.
-func (r *Ring) SQE() *SQE {
+func (r *Ring) SQE() *abi.SQE {
 	panic(engine.NotImplemented("06.2", "Ring.SQE"))
 }
 
@@ -182,7 +183,7 @@ func (r *Ring) Ready() int {
 //
 // TODO step 2: copy the completion at our head out, and go on. Without IORING_CQE_F_MORE
 // its operation is over.
-func (r *Ring) Next() CQE {
+func (r *Ring) Next() abi.CQE {
 	panic(engine.NotImplemented("06.2", "Ring.Next"))
 }
 
@@ -214,8 +215,8 @@ func (r *Ring) register(op uintptr, arg unsafe.Pointer, n int) error {
 
 // registerTable makes room for n files that have no descriptor.
 func (r *Ring) registerTable(n uint32) error {
-	table := RsrcRegister{Nr: n, Flags: IORING_RSRC_REGISTER_SPARSE}
-	return r.register(IORING_REGISTER_FILES2, unsafe.Pointer(&table), int(unsafe.Sizeof(table)))
+	table := abi.RsrcRegister{Nr: n, Flags: abi.IORING_RSRC_REGISTER_SPARSE}
+	return r.register(abi.IORING_REGISTER_FILES2, unsafe.Pointer(&table), int(unsafe.Sizeof(table)))
 }
 
 // addrOf is the address of p as the kernel wants it in a submission.

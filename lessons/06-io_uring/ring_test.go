@@ -18,6 +18,7 @@ import (
 	"iolab/checker/labtest"
 	"iolab/checker/probe"
 	uringloop "iolab/lessons/06-io_uring"
+	"iolab/lessons/06-io_uring/abi"
 	"iolab/lessons/engine"
 )
 
@@ -80,7 +81,7 @@ func mapped(t *testing.T, size int) []byte {
 func address(p []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&p[0]))) }
 
 // ask prepares n submissions, filled in by fill, and wants room for them.
-func (b *workbench) ask(n int, fill func(i int, sqe *uringloop.SQE)) {
+func (b *workbench) ask(n int, fill func(i int, sqe *abi.SQE)) {
 	b.T().Helper()
 	full := -1
 	b.do(func() {
@@ -95,12 +96,12 @@ func (b *workbench) ask(n int, fill func(i int, sqe *uringloop.SQE)) {
 	})
 	if full >= 0 {
 		b.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "ring-full-too-early",
-			Problem: fmt.Sprintf("there should be room for %d submissions, but SQE returned nil for number %d", n, full+1)})
+			Problem: fmt.Sprintf("there should be room for %d submissions, but abi.SQE returned nil for number %d", n, full+1)})
 	}
 }
 
 // take enters and takes until n completions have come, or none comes any more.
-func (b *workbench) take(n int) (all []uringloop.CQE) {
+func (b *workbench) take(n int) (all []abi.CQE) {
 	b.T().Helper()
 	b.do(func() {
 		for last := time.Now(); len(all) < n && time.Since(last) < labtest.Patience/4; {
@@ -117,7 +118,7 @@ func (b *workbench) take(n int) (all []uringloop.CQE) {
 }
 
 // want takes the completions of submissions whose UserData are from first on, in order.
-func (b *workbench) want(first, n int, suspect string) []uringloop.CQE {
+func (b *workbench) want(first, n int, suspect string) []abi.CQE {
 	b.T().Helper()
 	all := b.take(n)
 	if len(all) < n {
@@ -136,7 +137,7 @@ func (b *workbench) want(first, n int, suspect string) []uringloop.CQE {
 }
 
 // wantResult wants an operation to have returned what it should.
-func (b *workbench) wantResult(what string, cqe uringloop.CQE, res int32, suspect string) {
+func (b *workbench) wantResult(what string, cqe abi.CQE, res int32, suspect string) {
 	b.T().Helper()
 	if cqe.Res != res {
 		b.Got("%d", cqe.Res)
@@ -153,70 +154,6 @@ func errnoText(res int32) string {
 }
 
 // Step 1: the ring
-
-func TestStep01_TheLayoutsAreTheKernels(t *testing.T) {
-	l := part(t)
-	var (
-		sqe uringloop.SQE
-		cqe uringloop.CQE
-		p   uringloop.Params
-		so  uringloop.SQOffsets
-		co  uringloop.CQOffsets
-		buf uringloop.Buf
-		reg uringloop.BufReg
-		arg uringloop.GeteventsArg
-		pro uringloop.Probe
-		op  uringloop.ProbeOp
-		rr  uringloop.RsrcRegister
-	)
-	l.Did("compare sizes and offsets with include/uapi/linux/io_uring.h")
-	for _, c := range []struct {
-		name      string
-		got, want uintptr
-	}{
-		{"size of io_uring_sqe", unsafe.Sizeof(sqe), 64},
-		{"io_uring_sqe.opcode", unsafe.Offsetof(sqe.Opcode), 0},
-		{"io_uring_sqe.flags", unsafe.Offsetof(sqe.Flags), 1},
-		{"io_uring_sqe.ioprio", unsafe.Offsetof(sqe.Ioprio), 2},
-		{"io_uring_sqe.fd", unsafe.Offsetof(sqe.Fd), 4},
-		{"io_uring_sqe.off", unsafe.Offsetof(sqe.Off), 8},
-		{"io_uring_sqe.addr", unsafe.Offsetof(sqe.Addr), 16},
-		{"io_uring_sqe.len", unsafe.Offsetof(sqe.Len), 24},
-		{"io_uring_sqe.rw_flags", unsafe.Offsetof(sqe.OpFlags), 28},
-		{"io_uring_sqe.user_data", unsafe.Offsetof(sqe.UserData), 32},
-		{"io_uring_sqe.buf_group", unsafe.Offsetof(sqe.BufGroup), 40},
-		{"io_uring_sqe.personality", unsafe.Offsetof(sqe.Personality), 42},
-		{"io_uring_sqe.file_index", unsafe.Offsetof(sqe.FileIndex), 44},
-		{"io_uring_sqe.addr3", unsafe.Offsetof(sqe.Addr3), 48},
-		{"size of io_uring_cqe", unsafe.Sizeof(cqe), 16},
-		{"io_uring_cqe.res", unsafe.Offsetof(cqe.Res), 8},
-		{"io_uring_cqe.flags", unsafe.Offsetof(cqe.Flags), 12},
-		{"size of io_uring_params", unsafe.Sizeof(p), 120},
-		{"io_uring_params.features", unsafe.Offsetof(p.Features), 20},
-		{"io_uring_params.sq_off", unsafe.Offsetof(p.SqOff), 40},
-		{"io_uring_params.cq_off", unsafe.Offsetof(p.CqOff), 80},
-		{"io_sqring_offsets.flags", unsafe.Offsetof(so.Flags), 16},
-		{"io_sqring_offsets.array", unsafe.Offsetof(so.Array), 24},
-		{"io_cqring_offsets.cqes", unsafe.Offsetof(co.Cqes), 20},
-		{"io_cqring_offsets.flags", unsafe.Offsetof(co.Flags), 24},
-		{"size of io_uring_buf", unsafe.Sizeof(buf), 16},
-		{"io_uring_buf.len", unsafe.Offsetof(buf.Len), 8},
-		{"io_uring_buf.bid", unsafe.Offsetof(buf.Bid), 12},
-		{"size of io_uring_buf_reg", unsafe.Sizeof(reg), 40},
-		{"io_uring_buf_reg.bgid", unsafe.Offsetof(reg.Bgid), 12},
-		{"size of io_uring_getevents_arg", unsafe.Sizeof(arg), 24},
-		{"io_uring_getevents_arg.ts", unsafe.Offsetof(arg.Ts), 16},
-		{"io_uring_probe.ops", unsafe.Offsetof(pro.Ops), 16},
-		{"size of io_uring_probe_op", unsafe.Sizeof(op), 8},
-		{"size of io_uring_rsrc_register", unsafe.Sizeof(rr), 32},
-	} {
-		if c.got != c.want {
-			l.Got("%s is %d", c.name, c.got)
-			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "abi-layout",
-				Problem: fmt.Sprintf("%s should be %d as in the kernel's header, but is %d", c.name, c.want, c.got)})
-		}
-	}
-}
 
 func TestStep01_ARingIsSetUp(t *testing.T) {
 	l := part(t)
@@ -279,7 +216,7 @@ func TestStep01_FeaturesAreProbedAndCanBeMasked(t *testing.T) {
 			ring.Close()
 		}
 	})
-	if has := kernel&uringloop.IORING_FEAT_EXT_ARG != 0; features.Has(uringloop.ExtArg) != has {
+	if has := kernel&abi.IORING_FEAT_EXT_ARG != 0; features.Has(uringloop.ExtArg) != has {
 		l.Got("%s", features)
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "features-not-probed", Problem: fmt.Sprintf("Features should say what the kernel has (timeout in io_uring_enter: %v), but say %q", has, features)})
 	}
@@ -331,8 +268,8 @@ func TestStep01_SetupSaysWhyThereIsNoRing(t *testing.T) {
 
 // Step 2: submit and complete
 
-func nop(first int) func(int, *uringloop.SQE) {
-	return func(i int, sqe *uringloop.SQE) { sqe.UserData = uint64(first + i) } // the opcode is 0
+func nop(first int) func(int, *abi.SQE) {
+	return func(i int, sqe *abi.SQE) { sqe.UserData = uint64(first + i) } // the opcode is 0
 }
 
 func TestStep02_NopsComeBack(t *testing.T) {
@@ -370,13 +307,13 @@ func TestStep02_AWriteAndAReadInOrder(t *testing.T) {
 	defer func() { unix.Close(p[0]); unix.Close(p[1]) }()
 	text := "through the kernel and back"
 	copy(b.mem, text)
-	b.Did("a write to a pipe and, linked to it (IOSQE_IO_LINK), a read from its other end")
-	b.ask(2, func(i int, sqe *uringloop.SQE) {
+	b.Did("a write to a pipe and, linked to it (abi.IOSQE_IO_LINK), a read from its other end")
+	b.ask(2, func(i int, sqe *abi.SQE) {
 		sqe.UserData, sqe.Len, sqe.Off = uint64(i), uint32(len(text)), 1<<64-1
 		if i == 0 {
-			sqe.Opcode, sqe.Flags, sqe.Fd, sqe.Addr = uringloop.IORING_OP_WRITE, uringloop.IOSQE_IO_LINK, int32(p[1]), address(b.mem)
+			sqe.Opcode, sqe.Flags, sqe.Fd, sqe.Addr = abi.IORING_OP_WRITE, abi.IOSQE_IO_LINK, int32(p[1]), address(b.mem)
 		} else {
-			sqe.Opcode, sqe.Fd, sqe.Addr = uringloop.IORING_OP_READ, int32(p[0]), address(b.mem[1000:])
+			sqe.Opcode, sqe.Fd, sqe.Addr = abi.IORING_OP_READ, int32(p[0]), address(b.mem[1000:])
 		}
 	})
 	all := b.want(0, 2, "submission-not-published")
@@ -391,7 +328,7 @@ func TestStep02_AFullQueueSaysSo(t *testing.T) {
 	b := bench(t, 8, uringloop.Options{})
 	b.Did("prepare 8 NOPs in a ring of 8, and ask for one more")
 	b.ask(8, nop(0))
-	var extra *uringloop.SQE
+	var extra *abi.SQE
 	b.do(func() { extra = b.ring.SQE() })
 	if extra != nil {
 		b.Got("a submission")
@@ -416,8 +353,8 @@ func TestStep02_IndicesWrap(t *testing.T) {
 func TestStep02_ASubmissionStartsClean(t *testing.T) {
 	b := bench(t, 8, uringloop.Options{})
 	b.Did("8 writes to a descriptor that is not open, linked")
-	b.ask(8, func(i int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Fd, sqe.UserData, sqe.Addr, sqe.Len = uringloop.IORING_OP_WRITE, -1, uint64(i), address(b.mem), 1
+	b.ask(8, func(i int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Fd, sqe.UserData, sqe.Addr, sqe.Len = abi.IORING_OP_WRITE, -1, uint64(i), address(b.mem), 1
 	})
 	for _, cqe := range b.want(0, 8, "submission-not-published") {
 		b.wantResult("a write to descriptor -1", cqe, -int32(unix.EBADF), "")
@@ -471,11 +408,11 @@ func TestStep03_ACompletionEndsTheWait(t *testing.T) {
 		defer func() { unix.Close(p[0]); unix.Close(p[1]) }()
 		for i := range 3 {
 			b.Did("a read from an empty pipe, then Enter(1, 1m); another goroutine writes a byte")
-			b.ask(1, func(_ int, sqe *uringloop.SQE) {
-				sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = uringloop.IORING_OP_READ, int32(p[0]), address(b.mem), 1, 1<<64-1, uint64(i)
+			b.ask(1, func(_ int, sqe *abi.SQE) {
+				sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = abi.IORING_OP_READ, int32(p[0]), address(b.mem), 1, 1<<64-1, uint64(i)
 			})
 			go func() { time.Sleep(20 * time.Millisecond); unix.Write(p[1], []byte{7}) }()
-			var done []uringloop.CQE
+			var done []abi.CQE
 			b.do(func() {
 				for len(done) == 0 && b.ring.Enter(1, time.Minute) == nil {
 					for range b.ring.Ready() {
@@ -536,14 +473,14 @@ func TestStep03_WhatIsUnderWayIsCounted(t *testing.T) {
 		}
 	}
 	b.Did("a read from an empty pipe")
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = uringloop.IORING_OP_READ, int32(p[0]), address(b.mem), 1, 1<<64-1, 1
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = abi.IORING_OP_READ, int32(p[0]), address(b.mem), 1, 1<<64-1, 1
 	})
 	b.do(func() { b.ring.Enter(1, time.Millisecond); b.ring.Ready() })
 	inFlight(1, "the read waits")
 	b.Did("cancel it")
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.UserData = uringloop.IORING_OP_ASYNC_CANCEL, -1, 1, 2
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.UserData = abi.IORING_OP_ASYNC_CANCEL, -1, 1, 2
 	})
 	all := b.take(2)
 	if len(all) != 2 {
@@ -560,8 +497,8 @@ func TestStep03_WhatIsUnderWayIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Did("a multishot accept, and two clients")
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Fd, sqe.Ioprio, sqe.UserData = uringloop.IORING_OP_ACCEPT, int32(ln), uringloop.IORING_ACCEPT_MULTISHOT, 3
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Fd, sqe.Ioprio, sqe.UserData = abi.IORING_OP_ACCEPT, int32(ln), abi.IORING_ACCEPT_MULTISHOT, 3
 	})
 	b.do(func() { b.ring.Enter(1, time.Millisecond) })
 	sa, _ := unix.Getsockname(ln)
@@ -577,9 +514,9 @@ func TestStep03_WhatIsUnderWayIsCounted(t *testing.T) {
 		}
 		unix.Close(int(cqe.Res))
 	}
-	inFlight(1, "an accept with IORING_CQE_F_MORE goes on")
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.UserData = uringloop.IORING_OP_ASYNC_CANCEL, -1, 3, 4
+	inFlight(1, "an accept with abi.IORING_CQE_F_MORE goes on")
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Fd, sqe.Addr, sqe.UserData = abi.IORING_OP_ASYNC_CANCEL, -1, 3, 4
 	})
 	b.take(2)
 	inFlight(0, "the accept is cancelled")
@@ -588,7 +525,7 @@ func TestStep03_WhatIsUnderWayIsCounted(t *testing.T) {
 func TestStep03_APollingKernelThreadIsWoken(t *testing.T) {
 	b := bench(t, 8, uringloop.Options{SQPoll: true})
 	for i := range 5 {
-		b.Did("a NOP, after the kernel's thread (IORING_SETUP_SQPOLL) has gone to sleep")
+		b.Did("a NOP, after the kernel's thread (abi.IORING_SETUP_SQPOLL) has gone to sleep")
 		time.Sleep(30 * time.Millisecond)
 		b.ask(1, nop(i))
 		b.want(i, 1, "sqpoll-not-woken")
@@ -640,16 +577,16 @@ func buffered(t *testing.T, count, size int) (*workbench, *uringloop.Buffers) {
 }
 
 // receive has the kernel receive into a buffer of its choice.
-func (b *workbench) receive(fd int) uringloop.CQE {
+func (b *workbench) receive(fd int) abi.CQE {
 	b.T().Helper()
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup = uringloop.IORING_OP_RECV, uringloop.IOSQE_BUFFER_SELECT, int32(fd), 7
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup = abi.IORING_OP_RECV, abi.IOSQE_BUFFER_SELECT, int32(fd), 7
 	})
 	return b.want(0, 1, "")[0]
 }
 
 // received wants what a completion says to be message.
-func (b *workbench) received(bufs *uringloop.Buffers, cqe uringloop.CQE, message []byte, suspect string) uint32 {
+func (b *workbench) received(bufs *uringloop.Buffers, cqe abi.CQE, message []byte, suspect string) uint32 {
 	b.T().Helper()
 	b.wantResult("a receive", cqe, int32(len(message)), suspect)
 	var id uint32
@@ -673,7 +610,7 @@ func TestStep04_TheKernelPicksABuffer(t *testing.T) {
 	for i := range 4 {
 		message := fmt.Appendf(nil, "message %d", i)
 		unix.Write(w, message)
-		b.Did("a receive with IOSQE_BUFFER_SELECT")
+		b.Did("a receive with abi.IOSQE_BUFFER_SELECT")
 		b.received(bufs, b.receive(r), message, "buffer-not-found")
 	}
 	unix.Write(w, []byte("one too many"))
@@ -696,7 +633,7 @@ func TestStep04_BuffersComeBack(t *testing.T) {
 				message := fmt.Appendf(nil, "message %d", i)
 				unix.Write(w, message)
 				sqe := b.ring.SQE()
-				sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup = uringloop.IORING_OP_RECV, uringloop.IOSQE_BUFFER_SELECT, int32(r), 7
+				sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup = abi.IORING_OP_RECV, abi.IOSQE_BUFFER_SELECT, int32(r), 7
 				b.ring.Enter(0, 0)
 				if b.ring.Ready() != 1 {
 					failed, cause = fmt.Sprintf("message %d should be received, but is not", i+1), "buffers-not-returned"
@@ -758,8 +695,8 @@ func TestStep04_OneReceiveForManyMessages(t *testing.T) {
 	}
 	r, w := pair(t)
 	b.Did("a multishot receive, then 5 messages")
-	b.ask(1, func(_ int, sqe *uringloop.SQE) {
-		sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup, sqe.Ioprio = uringloop.IORING_OP_RECV, uringloop.IOSQE_BUFFER_SELECT, int32(r), 7, uringloop.IORING_RECV_MULTISHOT
+	b.ask(1, func(_ int, sqe *abi.SQE) {
+		sqe.Opcode, sqe.Flags, sqe.Fd, sqe.BufGroup, sqe.Ioprio = abi.IORING_OP_RECV, abi.IOSQE_BUFFER_SELECT, int32(r), 7, abi.IORING_RECV_MULTISHOT
 	})
 	b.do(func() { b.ring.Enter(0, 0) })
 	for i := range 5 {
@@ -767,11 +704,11 @@ func TestStep04_OneReceiveForManyMessages(t *testing.T) {
 		unix.Write(w, message)
 		cqe := b.want(0, 1, "")[0]
 		b.received(bufs, cqe, message, "buffer-not-found")
-		if cqe.Flags&uringloop.IORING_CQE_F_MORE == 0 {
-			b.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: "a multishot receive should go on (IORING_CQE_F_MORE) while there are buffers, but ended"})
+		if cqe.Flags&abi.IORING_CQE_F_MORE == 0 {
+			b.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: "a multishot receive should go on (abi.IORING_CQE_F_MORE) while there are buffers, but ended"})
 		}
 	}
-	b.ask(1, func(_ int, sqe *uringloop.SQE) { sqe.Opcode, sqe.Fd = uringloop.IORING_OP_ASYNC_CANCEL, -1 })
+	b.ask(1, func(_ int, sqe *abi.SQE) { sqe.Opcode, sqe.Fd = abi.IORING_OP_ASYNC_CANCEL, -1 })
 	b.take(2)
 }
 

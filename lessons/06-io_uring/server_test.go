@@ -19,6 +19,7 @@ import (
 	"iolab/checker/probe"
 	uringloop "iolab/lessons/06-io_uring"
 	"iolab/lessons/engine"
+	"iolab/lessons/engine/loops"
 )
 
 // What each test asks is written where it is called, in checker/conformance, in the
@@ -33,6 +34,16 @@ func with(o uringloop.Options) conformance.Engine {
 			return nil, err
 		}
 		return uringloop.NewWith(cfg, h, o)
+	})
+}
+
+// rings are several, as one engine.
+func rings(n int, o uringloop.Options) conformance.Engine {
+	return conformance.Of(func(cfg engine.Config, h engine.Handler) (*loops.Loops, error) {
+		if _, err := probe.IOUring(); err != nil {
+			return nil, err
+		}
+		return uringloop.NewLoops(n, cfg, h, o)
 	})
 }
 
@@ -544,7 +555,6 @@ var older = []uringloop.Features{
 	uringloop.DeferTaskrun,
 	uringloop.DeferTaskrun | uringloop.SingleIssuer,
 	uringloop.ExtArg,
-	uringloop.Shutdown,
 	uringloop.MultishotRecv,
 	uringloop.MultishotAccept,
 	uringloop.BufferRing,
@@ -584,6 +594,10 @@ func TestStep09_OneAcceptAfterTheOtherSurvivesToo(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, with(uringloop.Options{Without: uringloop.MultishotAccept}))
 }
 
+func TestStep09_IdleConnectionsAreClosedByOneTickAfterTheOther(t *testing.T) {
+	conformance.IdleConnectionsAreClosed(t, with(uringloop.Options{Without: uringloop.MultishotTimeout}))
+}
+
 func TestStep09_AKernelThreadMaySubmit(t *testing.T) {
 	polled := with(uringloop.Options{SQPoll: true})
 	conformance.EchoesWholeAndInOrder(t, polled)
@@ -612,6 +626,15 @@ func TestStep09_ConnectionsNeedNoDescriptor(t *testing.T) {
 	conformance.HalfCloseGetsItsAnswer(t, direct)
 	conformance.OnCloseTellsHowItEnded(t, direct)
 	conformance.ShutdownSendsWhatIsQueued(t, direct)
+}
+
+func TestStep09_SeveralRingsServe(t *testing.T) {
+	conformance.SeveralLoopsServe(t, rings(2, uringloop.Options{}))
+	conformance.SeveralLoopsServe(t, rings(2, uringloop.Options{Direct: true}))
+}
+
+func TestStep09_SeveralRingsKeepMaxConnections(t *testing.T) {
+	conformance.SeveralLoopsKeepMaxConnections(t, rings(2, uringloop.Options{}))
 }
 
 // What a process has of the kernel: descriptors are counted by labtest.

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/lessons/06-io_uring/abi"
 )
 
 // Memory that the kernel works in is mmap'ed: Go's garbage collector has never heard of
@@ -37,7 +39,7 @@ type Buffers struct {
 	slabs [][]byte
 	free  []uint32 // without a buffer ring: those that nobody has
 
-	entries []Buf // the buffer ring
+	entries []abi.Buf // the buffer ring
 	memory  []byte
 	kernels int    // buffers that the kernel has, or gets with the next Publish
 	tail    uint16 // ours; the kernel has seen it up to Publish
@@ -83,13 +85,13 @@ func (b *Buffers) grow() error {
 
 // register maps the ring's entries and tells the kernel.
 func (b *Buffers) register(r *Ring) (err error) {
-	if b.memory, err = mapMemory(b.count * int(unsafe.Sizeof(Buf{}))); err != nil {
+	if b.memory, err = mapMemory(b.count * int(unsafe.Sizeof(abi.Buf{}))); err != nil {
 		return err
 	}
 	// SAFETY: b.memory is mapped until Close, which takes the ring from the kernel first.
-	b.entries = unsafe.Slice((*Buf)(unsafe.Pointer(&b.memory[0])), b.count)
-	reg := BufReg{RingAddr: addrOf(&b.memory[0]), RingEntries: uint32(b.count), Bgid: b.group}
-	if err := r.register(IORING_REGISTER_PBUF_RING, unsafe.Pointer(&reg), 1); err != nil {
+	b.entries = unsafe.Slice((*abi.Buf)(unsafe.Pointer(&b.memory[0])), b.count)
+	reg := abi.BufReg{RingAddr: addrOf(&b.memory[0]), RingEntries: uint32(b.count), Bgid: b.group}
+	if err := r.register(abi.IORING_REGISTER_PBUF_RING, unsafe.Pointer(&reg), 1); err != nil {
 		return fmt.Errorf("buffer ring of %d buffers: %w", b.count, err)
 	}
 	b.ring = r
@@ -136,11 +138,11 @@ func (b *Buffers) Give(id uint32) {
 // Claim returns the buffer that a completion with these flags names, if it names one.
 // From here on it is this side's.
 func (b *Buffers) Claim(flags uint32) (id uint32, ok bool) {
-	if flags&IORING_CQE_F_BUFFER == 0 {
+	if flags&abi.IORING_CQE_F_BUFFER == 0 {
 		return 0, false
 	}
 	b.kernels--
-	return flags >> IORING_CQE_BUFFER_SHIFT, true
+	return flags >> abi.IORING_CQE_BUFFER_SHIFT, true
 }
 
 // Kernels is the number of buffers that the kernel has to choose from; without a buffer
@@ -174,8 +176,8 @@ func (b *Buffers) Publish() {
 // Close takes the buffers from the kernel and unmaps them. No receive may be under way.
 func (b *Buffers) Close() {
 	if b.ring != nil {
-		reg := BufReg{Bgid: b.group}
-		_ = b.ring.register(IORING_UNREGISTER_PBUF_RING, unsafe.Pointer(&reg), 1)
+		reg := abi.BufReg{Bgid: b.group}
+		_ = b.ring.register(abi.IORING_UNREGISTER_PBUF_RING, unsafe.Pointer(&reg), 1)
 		b.ring = nil
 	}
 	if b.memory != nil {

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/lessons/06-io_uring/abi"
 )
 
 // Features are parts of io_uring that came over the years. Each has a way round it.
@@ -16,23 +18,23 @@ type Features uint32
 
 // The features, with the kernel that brought each.
 const (
-	Disabled        Features = 1 << iota // a ring that starts when told to, 5.10
-	SubmitAll                            // a bad submission stops no other, 5.18
-	CoopTaskrun                          // no interrupts, 5.19
-	SingleIssuer                         // one thread, fewer locks, 6.0
-	DeferTaskrun                         // work is finished when we wait for it, 6.1
-	SQPoll                               // a kernel thread submits; only if Options ask for it
-	ExtArg                               // waiting with a timeout, 5.11; else a timeout operation
-	Shutdown                             // shutdown as an operation, 5.11; else the system call
-	BufferRing                           // the kernel picks receive buffers, 5.19; else one for each connection
-	MultishotAccept                      // one accept for many connections, 5.19; else one after the other
-	MultishotRecv                        // one receive for many messages, 6.0; else one after the other
-	Direct                               // connections without descriptors, 5.19; only if Options ask for it
+	Disabled         Features = 1 << iota // a ring that starts when told to, 5.10
+	SubmitAll                             // a bad submission stops no other, 5.18
+	CoopTaskrun                           // no interrupts, 5.19
+	SingleIssuer                          // one thread, fewer locks, 6.0
+	DeferTaskrun                          // work is finished when we wait for it, 6.1
+	SQPoll                                // a kernel thread submits; only if Options ask for it
+	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
+	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
+	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
+	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
+	Direct                                // connections without descriptors, 5.19; only if Options ask for it
+	MultishotTimeout                      // one timeout for many ticks, 6.4; else one after the other
 )
 
 var featureNames = [...]string{"disabled start", "submit all", "cooperative task running", "single issuer",
-	"deferred task running", "submission polling", "timeout in io_uring_enter", "shutdown operation", "buffer ring",
-	"multishot accept", "multishot receive", "direct descriptors"}
+	"deferred task running", "submission polling", "timeout in io_uring_enter", "buffer ring",
+	"multishot accept", "multishot receive", "direct descriptors", "multishot timeout"}
 
 // Has tells whether all of want are among f.
 func (f Features) Has(want Features) bool { return f&want == want }
@@ -67,20 +69,20 @@ type setup struct {
 
 // setups are the flags to try, the best first.
 func setups(o Options) (tries []setup) {
-	base := setup{IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
+	base := setup{abi.IORING_SETUP_R_DISABLED | abi.IORING_SETUP_SUBMIT_ALL, Disabled | SubmitAll}
 	add := func(flags uint32, features Features) {
 		if features&o.Without == 0 {
 			tries = append(tries, setup{flags, features})
 		}
 	}
 	if o.SQPoll { // its thread runs the work: nothing is deferred
-		add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
-		add(IORING_SETUP_SQPOLL, SQPoll)
+		add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_SQPOLL, base.features|SingleIssuer|SQPoll)
+		add(abi.IORING_SETUP_SQPOLL, SQPoll)
 		return tries
 	}
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
-	add(base.flags|IORING_SETUP_SINGLE_ISSUER|IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
-	add(base.flags|IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_DEFER_TASKRUN, base.features|SingleIssuer|DeferTaskrun)
+	add(base.flags|abi.IORING_SETUP_SINGLE_ISSUER|abi.IORING_SETUP_COOP_TASKRUN, base.features|SingleIssuer|CoopTaskrun)
+	add(base.flags|abi.IORING_SETUP_COOP_TASKRUN, base.features|CoopTaskrun)
 	add(base.flags, base.features)
 	add(0, 0)
 	return tries
@@ -88,27 +90,27 @@ func setups(o Options) (tries []setup) {
 
 // probe finds out what the kernel can do beyond setup's flags: what it says of itself,
 // which operations it knows (IORING_REGISTER_PROBE), and what came together with them.
-func (r *Ring) probe(p *Params, o Options) error {
-	if p.Features&(IORING_FEAT_SINGLE_MMAP|IORING_FEAT_NODROP) != IORING_FEAT_SINGLE_MMAP|IORING_FEAT_NODROP {
+func (r *Ring) probe(p *abi.Params, o Options) error {
+	if p.Features&(abi.IORING_FEAT_SINGLE_MMAP|abi.IORING_FEAT_NODROP) != abi.IORING_FEAT_SINGLE_MMAP|abi.IORING_FEAT_NODROP {
 		return fmt.Errorf("io_uring: this kernel's is too old, it takes Linux 5.6: update the kernel, or use an engine on epoll")
 	}
-	var ops Probe
-	if err := r.register(IORING_REGISTER_PROBE, unsafe.Pointer(&ops), len(ops.Ops)); err != nil {
+	var ops abi.Probe
+	if err := r.register(abi.IORING_REGISTER_PROBE, unsafe.Pointer(&ops), len(ops.Ops)); err != nil {
 		return fmt.Errorf("io_uring: no probe (%w): it takes Linux 5.6: update the kernel, or use an engine on epoll", err)
 	}
-	has := func(op uint8) bool { return ops.Ops[op].Flags&IO_URING_OP_SUPPORTED != 0 }
-	for _, op := range []uint8{IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_CLOSE, IORING_OP_READ, IORING_OP_ASYNC_CANCEL, IORING_OP_TIMEOUT} {
+	has := func(op uint8) bool { return ops.Ops[op].Flags&abi.IO_URING_OP_SUPPORTED != 0 }
+	for _, op := range []uint8{abi.IORING_OP_ACCEPT, abi.IORING_OP_RECV, abi.IORING_OP_SEND, abi.IORING_OP_CLOSE, abi.IORING_OP_READ, abi.IORING_OP_ASYNC_CANCEL, abi.IORING_OP_TIMEOUT} {
 		if !has(op) {
 			return fmt.Errorf("io_uring: operation %d is missing: it takes Linux 5.6: update the kernel, or use an engine on epoll", op)
 		}
 	}
 	found := map[Features]bool{
-		ExtArg:          p.Features&IORING_FEAT_EXT_ARG != 0,
-		Shutdown:        has(IORING_OP_SHUTDOWN),
-		MultishotAccept: has(IORING_OP_SOCKET),
-		BufferRing:      has(IORING_OP_SOCKET),
-		MultishotRecv:   has(IORING_OP_SEND_ZC),
-		Direct:          has(IORING_OP_SOCKET) && o.Direct,
+		ExtArg:           p.Features&abi.IORING_FEAT_EXT_ARG != 0,
+		MultishotAccept:  has(abi.IORING_OP_SOCKET),
+		BufferRing:       has(abi.IORING_OP_SOCKET),
+		MultishotRecv:    has(abi.IORING_OP_SEND_ZC),
+		Direct:           has(abi.IORING_OP_SOCKET) && o.Direct,
+		MultishotTimeout: has(abi.IORING_OP_READ_MULTISHOT),
 	}
 	for feature, ok := range found {
 		if ok && o.Without&feature == 0 {

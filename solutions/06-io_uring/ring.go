@@ -18,6 +18,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iolab/lessons/06-io_uring/abi"
 )
 
 // Ring is one io_uring(7): a submission queue (SQ), which this side fills at its tail
@@ -45,12 +47,12 @@ type Ring struct {
 
 	sqHead, sqTail, sqFlags *uint32
 	sqMask                  uint32
-	sqes                    []SQE
+	sqes                    []abi.SQE
 	prepared                uint32 // our tail: the kernel has seen it up to *sqTail
 
 	cqHead, cqTail *uint32
 	cqMask         uint32
-	cqes           []CQE
+	cqes           []abi.CQE
 	taken          uint32 // our head: the kernel has seen it up to *cqHead
 
 	wait *waitArg // read by the kernel during io_uring_enter, or a timeout's submission
@@ -62,8 +64,8 @@ type Ring struct {
 
 // waitArg is what io_uring_enter reads to know how long to wait.
 type waitArg struct {
-	arg GeteventsArg
-	ts  Timespec
+	arg abi.GeteventsArg
+	ts  abi.Timespec
 }
 
 const sqpollIdle = 10 // milliseconds without work after which the kernel's thread sleeps
@@ -92,9 +94,9 @@ func Setup(entries uint32, o Options) (*Ring, error) {
 
 // open calls io_uring_setup with the best flags that the kernel takes: one that does not
 // know a flag says EINVAL.
-func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
+func (r *Ring) open(entries uint32, o Options) (p abi.Params, err error) {
 	for _, try := range setups(o) {
-		p = Params{CqEntries: 4 * entries, Flags: try.flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, SqThreadIdle: sqpollIdle}
+		p = abi.Params{CqEntries: 4 * entries, Flags: try.flags | abi.IORING_SETUP_CQSIZE | abi.IORING_SETUP_CLAMP, SqThreadIdle: sqpollIdle}
 		// SAFETY: the kernel reads and writes p until the call returns.
 		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(&p)), 0)
 		if errno == 0 {
@@ -109,13 +111,13 @@ func (r *Ring) open(entries uint32, o Options) (p Params, err error) {
 }
 
 // mmap maps the two rings, which share a mapping, and the array of submissions.
-func (r *Ring) mmap(p *Params) (err error) {
+func (r *Ring) mmap(p *abi.Params) (err error) {
 	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_POPULATE
-	size := max(p.SqOff.Array+p.SqEntries*4, p.CqOff.Cqes+p.CqEntries*uint32(unsafe.Sizeof(CQE{})))
-	if r.rings, err = unix.Mmap(r.fd, IORING_OFF_SQ_RING, int(size), prot, flags); err != nil {
+	size := max(p.SqOff.Array+p.SqEntries*4, p.CqOff.Cqes+p.CqEntries*uint32(unsafe.Sizeof(abi.CQE{})))
+	if r.rings, err = unix.Mmap(r.fd, abi.IORING_OFF_SQ_RING, int(size), prot, flags); err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
-	if r.entries, err = unix.Mmap(r.fd, IORING_OFF_SQES, int(p.SqEntries)*int(unsafe.Sizeof(SQE{})), prot, flags); err != nil {
+	if r.entries, err = unix.Mmap(r.fd, abi.IORING_OFF_SQES, int(p.SqEntries)*int(unsafe.Sizeof(abi.SQE{})), prot, flags); err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
 	if r.page, err = unix.Mmap(-1, 0, os.Getpagesize(), prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
@@ -126,8 +128,8 @@ func (r *Ring) mmap(p *Params) (err error) {
 	r.sqHead, r.sqTail, r.sqFlags = at(p.SqOff.Head), at(p.SqOff.Tail), at(p.SqOff.Flags)
 	r.cqHead, r.cqTail = at(p.CqOff.Head), at(p.CqOff.Tail)
 	r.sqMask, r.cqMask = *at(p.SqOff.RingMask), *at(p.CqOff.RingMask)
-	r.sqes = unsafe.Slice((*SQE)(unsafe.Pointer(&r.entries[0])), p.SqEntries)
-	r.cqes = unsafe.Slice((*CQE)(unsafe.Pointer(&r.rings[p.CqOff.Cqes])), p.CqEntries)
+	r.sqes = unsafe.Slice((*abi.SQE)(unsafe.Pointer(&r.entries[0])), p.SqEntries)
+	r.cqes = unsafe.Slice((*abi.CQE)(unsafe.Pointer(&r.rings[p.CqOff.Cqes])), p.CqEntries)
 	r.wait = (*waitArg)(unsafe.Pointer(&r.page[0]))
 	// The SQ is a ring of indices into the array of submissions. One that is the other's
 	// mirror needs no further thought.
@@ -145,18 +147,18 @@ func (r *Ring) Enable() error {
 	if !r.features.Has(Disabled) {
 		return nil // a kernel before 5.10: it runs since Setup
 	}
-	return r.register(IORING_REGISTER_ENABLE_RINGS, nil, 0)
+	return r.register(abi.IORING_REGISTER_ENABLE_RINGS, nil, 0)
 }
 
 // SQE is the next free submission, all zero, or nil if the queue is full: then [Ring.Enter]
 // makes room. It is the caller's to fill in until the next Enter, and the kernel's after
 // that. Each of its completions but the last has IORING_CQE_F_MORE.
-func (r *Ring) SQE() *SQE {
+func (r *Ring) SQE() *abi.SQE {
 	if r.prepared-atomic.LoadUint32(r.sqHead) > r.sqMask {
 		return nil
 	}
 	sqe := &r.sqes[r.prepared&r.sqMask]
-	*sqe = SQE{}
+	*sqe = abi.SQE{}
 	r.prepared++
 	r.inFlight++
 	return sqe
@@ -167,7 +169,7 @@ func (r *Ring) SQE() *SQE {
 // wait, but finishes work that is due and fetches completions that had no room. It may
 // come back early. io_uring_enter(2).
 func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
-	flags := uintptr(IORING_ENTER_GETEVENTS)
+	flags := uintptr(abi.IORING_ENTER_GETEVENTS)
 	var arg unsafe.Pointer
 	var size uintptr
 	if atLeast > 0 && timeout >= 0 {
@@ -187,7 +189,7 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 	// RawSyscall6 does not tell Go's scheduler that a call is on: right for one that does
 	// not wait, and it saves having the processor taken away and fetched back.
 	call := unix.RawSyscall6
-	if atLeast > 0 || flags&IORING_ENTER_SQ_WAIT != 0 {
+	if atLeast > 0 || flags&abi.IORING_ENTER_SQ_WAIT != 0 {
 		call = unix.Syscall6
 	}
 	// SAFETY: arg points into r.page, which outlives the call.
@@ -208,14 +210,14 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 // wake up, to flush completions that had no room, to make room for another submission.
 func (r *Ring) sqpoll() (flags uintptr) {
 	state := atomic.LoadUint32(r.sqFlags) // after the tail's store: else it may fall asleep unseen
-	if state&IORING_SQ_NEED_WAKEUP != 0 {
-		flags |= IORING_ENTER_SQ_WAKEUP
+	if state&abi.IORING_SQ_NEED_WAKEUP != 0 {
+		flags |= abi.IORING_ENTER_SQ_WAKEUP
 	}
-	if state&IORING_SQ_CQ_OVERFLOW != 0 {
-		flags |= IORING_ENTER_GETEVENTS
+	if state&abi.IORING_SQ_CQ_OVERFLOW != 0 {
+		flags |= abi.IORING_ENTER_GETEVENTS
 	}
 	if r.prepared-atomic.LoadUint32(r.sqHead) > r.sqMask {
-		flags |= IORING_ENTER_SQ_WAIT
+		flags |= abi.IORING_ENTER_SQ_WAIT
 	}
 	return flags
 }
@@ -224,10 +226,10 @@ func (r *Ring) sqpoll() (flags uintptr) {
 // io_uring_enter, or else by a timeout operation, which also ends with that many
 // completions.
 func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg unsafe.Pointer, size uintptr) {
-	r.wait.ts = Timespec{int64(timeout / time.Second), int64(timeout % time.Second)}
+	r.wait.ts = abi.Timespec{Sec: int64(timeout / time.Second), Nsec: int64(timeout % time.Second)}
 	if r.features.Has(ExtArg) {
 		r.wait.arg.Ts = addrOf(&r.wait.ts)
-		return IORING_ENTER_EXT_ARG, unsafe.Pointer(&r.wait.arg), unsafe.Sizeof(r.wait.arg)
+		return abi.IORING_ENTER_EXT_ARG, unsafe.Pointer(&r.wait.arg), unsafe.Sizeof(r.wait.arg)
 	}
 	sqe := r.SQE()
 	for ; sqe == nil; sqe = r.SQE() {
@@ -235,7 +237,7 @@ func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg uns
 			return 0, nil, 0
 		}
 	}
-	sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = IORING_OP_TIMEOUT, -1, addrOf(&r.wait.ts), 1, uint64(atLeast), TimeoutData
+	sqe.Opcode, sqe.Fd, sqe.Addr, sqe.Len, sqe.Off, sqe.UserData = abi.IORING_OP_TIMEOUT, -1, addrOf(&r.wait.ts), 1, uint64(atLeast), TimeoutData
 	r.inFlight-- // it needs nothing of ours once it is under way
 	return 0, nil, 0
 }
@@ -248,10 +250,10 @@ func (r *Ring) Ready() int {
 }
 
 // Next takes one of the completions that Ready has counted.
-func (r *Ring) Next() CQE {
+func (r *Ring) Next() abi.CQE {
 	cqe := r.cqes[r.taken&r.cqMask]
 	r.taken++
-	if cqe.Flags&IORING_CQE_F_MORE == 0 && cqe.UserData != TimeoutData {
+	if cqe.Flags&abi.IORING_CQE_F_MORE == 0 && cqe.UserData != TimeoutData {
 		r.inFlight--
 	}
 	return cqe
@@ -291,8 +293,8 @@ func (r *Ring) register(op uintptr, arg unsafe.Pointer, n int) error {
 
 // registerTable makes room for n files that have no descriptor.
 func (r *Ring) registerTable(n uint32) error {
-	table := RsrcRegister{Nr: n, Flags: IORING_RSRC_REGISTER_SPARSE}
-	return r.register(IORING_REGISTER_FILES2, unsafe.Pointer(&table), int(unsafe.Sizeof(table)))
+	table := abi.RsrcRegister{Nr: n, Flags: abi.IORING_RSRC_REGISTER_SPARSE}
+	return r.register(abi.IORING_REGISTER_FILES2, unsafe.Pointer(&table), int(unsafe.Sizeof(table)))
 }
 
 // addrOf is the address of p as the kernel wants it in a submission.

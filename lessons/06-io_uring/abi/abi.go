@@ -1,10 +1,7 @@
-//go:build linux
-
-package uringloop
-
-// What the kernel and this program have agreed on: include/uapi/linux/io_uring.h, in its
-// own spelling. Nothing here is to be written; it is a dictionary. Each size and offset
-// is checked by a test.
+// Package abi is what the kernel and its users have agreed on about io_uring: the structs
+// and constants of include/uapi/linux/io_uring.h, in the kernel's own spelling. It is a
+// dictionary; the lesson and its solution look things up in it.
+package abi
 
 // Offsets of the mappings of a ring's descriptor, for mmap(2).
 const (
@@ -71,6 +68,8 @@ const (
 	IORING_OP_SHUTDOWN     = 34
 	IORING_OP_SOCKET       = 45 // came with multishot accept and buffer rings (5.19)
 	IORING_OP_SEND_ZC      = 47 // came with multishot receive (6.0)
+
+	IORING_OP_READ_MULTISHOT = 49 // came after multishot timeouts (6.7; they are of 6.4)
 )
 
 // Flags of a submission.
@@ -85,6 +84,8 @@ const (
 	IORING_ACCEPT_MULTISHOT = 1 << 0 // in SQE.Ioprio of accept
 	IORING_RECV_MULTISHOT   = 1 << 1 // in SQE.Ioprio of recv
 
+	IORING_TIMEOUT_MULTISHOT = 1 << 6 // in SQE.OpFlags of timeout
+
 	IORING_FILE_INDEX_ALLOC = 1<<32 - 1 // in SQE.FileIndex: any free place of the table
 )
 
@@ -92,6 +93,7 @@ const (
 const (
 	IORING_CQE_F_BUFFER = 1 << 0 // there is a buffer, also if there are no bytes in it
 	IORING_CQE_F_MORE   = 1 << 1 // the operation goes on: there will be another completion
+	IORING_CQE_F_NOTIF  = 1 << 3 // of a zero-copy send: the memory is free again
 
 	IORING_CQE_BUFFER_SHIFT = 16
 )

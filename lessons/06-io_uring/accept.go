@@ -1,0 +1,96 @@
+//go:build linux
+
+package uringloop
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"iolab/lessons/06-io_uring/abi"
+	"iolab/lessons/engine"
+	"iolab/lessons/engine/sock"
+)
+
+//lint:file-ignore U1000 most of it waits for its step
+
+// What the steps need and the skeleton does not use yet. It goes when you are done.
+var _ = []any{abi.IORING_OP_ACCEPT, sock.AddrPort, time.Now, unix.EMFILE}
+
+// peerAddr is where an accept that is not multishot puts the client's address.
+type peerAddr struct {
+	addr [28]byte // struct sockaddr_in6, the longest it can be
+	len  uint32
+}
+
+// armAccept has the kernel accept: for ever, or once for each of several submissions.
+//
+// TODO step 5: acceptOne for each accept that is not under way: number 0 alone if it is
+// multishot.
+func (e *Engine) armAccept() {
+	panic(engine.NotImplemented("06.5", "Engine.armAccept"))
+}
+
+// acceptOne prepares accept number i. One that is not multishot has a place for the
+// client's address.
+//
+// TODO step 5: note that it is under way, and prepare it: close-on-exec, multishot or with
+// a place for the address. With Direct the connection gets a place in the ring's table
+// (IORING_FILE_INDEX_ALLOC).
+func (e *Engine) acceptOne(i int) {
+	panic(engine.NotImplemented("06.5", "Engine.acceptOne"))
+}
+
+// accepted is a completion of accept number i: a descriptor, or why there is none.
+//
+// TODO step 6: open the connection, if there is one. If the accept does not go on, start
+// it again: unless the descriptors ran out (park), or nobody is to be accepted any more.
+func (e *Engine) accepted(i, fd int, more bool) {
+	panic(engine.NotImplemented("06.6", "Engine.accepted"))
+}
+
+// peerOf is the address of the client that accept number i has just brought. A multishot
+// accept has nowhere to put so many, so it has to be asked for.
+//
+// TODO step 6: the address that the accept brought, or getpeername(2) (count it). The
+// client may be gone already.
+func (e *Engine) peerOf(i, fd int) (peer netip.AddrPort) {
+	panic(engine.NotImplemented("06.6", "Engine.peerOf"))
+}
+
+func (p *peerAddr) decode() netip.AddrPort {
+	port := uint16(p.addr[2])<<8 | uint16(p.addr[3])
+	if p.len < uint32(len(p.addr)) {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(p.addr[4:8])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(p.addr[8:24])).Unmap(), port)
+}
+
+// TODO step 6: refuse what is too many, close what is too late; else make the conn, note
+// it under its descriptor, start its receive and tell the handler.
+func (e *Engine) open(fd int, peer netip.AddrPort) {
+	panic(engine.NotImplemented("06.6", "Engine.open"))
+}
+
+func (e *Engine) refuse(fd int) {
+	e.stats.Refused++
+	e.closeFD(fd)
+}
+
+// park stops accepting: there are no descriptors left. Clients wait in the accept queue.
+//
+// TODO step 9: once: count it in Stats.Parked, and set the time at which to try again.
+func (e *Engine) park() {
+	panic(engine.NotImplemented("06.9", "Engine.park"))
+}
+
+// unpark accepts again when a connection has closed, or after acceptRetry:
+// descriptors come free elsewhere in the process too.
+//
+// TODO step 9: when that time has come, accept again.
+func (e *Engine) unpark() {
+	if !e.parked.IsZero() {
+		panic(engine.NotImplemented("06.9", "Engine.unpark"))
+	}
+}
