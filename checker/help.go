@@ -82,5 +82,20 @@ hint      {"lesson", "step", "number", "of", "text"}
 reset     {"lesson", "backup", "files": []}
 solution  {"lesson", "shown", "diff"}
 doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
+inspect   {"pid", "name", "command", "looks", "seconds", "notes": [], "cpu",
+           "demand", "threads", "busiest": [{"id", "name", "cpu", "demand",
+           "system", "where"}], "memory", "descriptors": {"open", "soft", "hard",
+           "nr_open", "kinds": {"tcp": 3}}, "listeners": [{"fd", "local",
+           "waiting", "backlog", "drops", "dropped"}], "sockets": [{"fd",
+           "state", "local", "remote", "unread", "end_unread", "unsent", "read",
+           "acked", "watched": [{"epoll", "events", "data"}]}], "epoll": [{"fd",
+           "entries": [{"fd", "events", "data", "what", "ghost", "unread",
+           "unsent"}]}], "rings": [{"fd", "sq_head", "sq_tail", "sq_entries",
+           "cq_head", "cq_tail", "cq_entries", "overflow", "waiting": {"recv":
+           3}, "files", "buffers", "sq_thread"}], "listen_overflows",
+           "listen_drops", "findings": [{"id", "state": "problem|note", "text",
+           "figures": [{"name", "text"}], "do", "read", "fds": []}]}
+          cpu and demand in processors, memory in bytes; backlog, drops and
+          sq_thread -1: not known, or none; with -watch one object after another
 verify    one object a line: {"lesson", "check", "ok", "seconds", "problem"}
 `

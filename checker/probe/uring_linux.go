@@ -37,18 +37,10 @@ func IOUring() (features uint32, err error) {
 	return 0, &Missing{"io_uring", why, cure}
 }
 
-// Ring is what the kernel tells of an io_uring in proc_pid_fdinfo(5).
-type Ring struct {
-	FD             int
-	SqHead, SqTail uint32         // submissions taken by the kernel, and published
-	CqHead, CqTail uint32         // completions taken, and published by the kernel
-	CqEntries      uint32         // places in the completion queue
-	Overflow       int            // completions that had no room
-	Waiting        map[string]int // operations that wait for their file to be ready, by name
-}
-
-// opNames are the operations that the lab's engines use.
-var opNames = map[int]string{6: "poll", 13: "accept", 22: "read", 26: "send", 27: "recv", 34: "shutdown"}
+// opNames are the operations that wait for a file to be ready, as in
+// include/uapi/linux/io_uring.h.
+var opNames = map[int]string{1: "readv", 2: "writev", 6: "poll", 9: "sendmsg", 10: "recvmsg", 13: "accept", 16: "connect",
+	22: "read", 23: "write", 26: "send", 27: "recv", 34: "shutdown", 47: "send zc", 48: "sendmsg zc", 49: "read multishot"}
 
 // Rings are the io_urings of process pid. What a kernel does not tell stays zero.
 func Rings(pid int) ([]Ring, error) {
@@ -74,12 +66,14 @@ func Rings(pid int) ([]Ring, error) {
 }
 
 func parseRing(text string) Ring {
-	r := Ring{Waiting: map[string]int{}}
+	r := Ring{SqThread: -1, Waiting: map[string]int{}}
 	overflow := false
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		n, _ := strconv.ParseUint(strings.TrimSpace(value), 0, 32)
 		switch key {
+		case "SqMask":
+			r.SqEntries = uint32(n) + 1
 		case "SqHead":
 			r.SqHead = uint32(n)
 		case "SqTail":
@@ -90,6 +84,12 @@ func parseRing(text string) Ring {
 			r.CqTail = uint32(n)
 		case "CqMask":
 			r.CqEntries = uint32(n) + 1
+		case "SqThread": // -1 if it has none
+			r.SqThread, _ = strconv.Atoi(strings.TrimSpace(value))
+		case "UserFiles":
+			r.Files = int(n)
+		case "UserBufs":
+			r.Buffers = int(n)
 		case "CqOverflowList":
 			overflow = true
 		case "user_data":
