@@ -84,7 +84,7 @@ solution  {"lesson", "shown", "diff"}
 doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
 inspect   {"pid", "name", "command", "looks", "seconds", "notes": [], "cpu",
            "demand", "threads", "busiest": [{"id", "name", "cpu", "demand",
-           "system", "where"}], "memory", "descriptors": {"open", "soft", "hard",
+           "system", "where"}], "doing": {"running": 1}, "memory", "descriptors": {"open", "soft", "hard",
            "nr_open", "kinds": {"tcp": 3}}, "listeners": [{"fd", "local",
            "waiting", "backlog", "drops", "dropped"}], "sockets": [{"fd",
            "state", "local", "remote", "unread", "end_unread", "unsent", "read",

@@ -337,14 +337,18 @@ func countText(count map[string]int) string {
 // acceptQueues looks for clients that nobody accepts, and for those that are turned away.
 func (c *kase) acceptQueues() []Finding {
 	var list []Finding
+	overflows := c.looks[len(c.looks)-1].Overflows - c.looks[0].Overflows
 	for _, t := range c.listens {
 		now := t.last()
 		figures := []report.Evidence{figure("accept queue", "%s of %s, in every look at least %d", plural(now.AcceptQueue, "connection"), backlog(now.Backlog), t.least())}
+		// The socket counts packets that it dropped for any reason, the namespace those for
+		// which the queue was full, of all its listeners: an overflow here is in both.
 		dropped := 0
 		if now.Drops >= 0 {
 			dropped = now.Drops - t.first().Drops
-			figures = append(figures, figure("turned away", "%d while it was looked at, %d since it listens", dropped, now.Drops))
+			figures = append(figures, figure("dropped", "%d while it was looked at, %d since it listens; ListenOverflows %+d", dropped, now.Drops, overflows))
 		}
+		dropped = min(dropped, int(overflows))
 		full := t.all(func(s probe.Socket) bool { return s.Backlog > 0 && s.AcceptQueue >= s.Backlog })
 		switch {
 		case t.least() > 0 && c.nobodyAccepts(t):
@@ -354,19 +358,13 @@ func (c *kase) acceptQueues() []Finding {
 				more = " The queue is full: who comes now has to wait for its SYN to be sent again, or is refused."
 			}
 			list = append(list, Finding{ID: "nobody-accepts", State: Problem,
-				Text:    fmt.Sprintf("%s wait in the accept queue of %v, and none was accepted in %s.%s %s", plural(now.AcceptQueue, "client"), now.Local, seconds(c.took), more, text),
+				Text:    fmt.Sprintf("%s %s in the accept queue of %v, and none was accepted in %s.%s %s", plural(now.AcceptQueue, "client"), one(now.AcceptQueue, "waits", "wait"), now.Local, seconds(c.took), more, text),
 				Figures: figures, Do: do, Read: read, FDs: []int{t.fd}})
 		case full || dropped > 0:
 			list = append(list, Finding{ID: "accept-queue-full", State: Problem,
 				Text:    fmt.Sprintf("The accept queue of %v runs over: clients come faster than they are accepted, and those that find it full connect a second late, or not at all.", now.Local),
 				Figures: figures,
 				Do:      "Accept in a loop until EAGAIN at each event; look for what holds the loop up; then a longer queue: listen's backlog and net.core.somaxconn, of which the smaller counts.",
-				Read:    "lessons/02-epoll-lt/README.md, Step 3: Accepting", FDs: []int{t.fd}})
-		case now.Drops > 0:
-			list = append(list, Finding{ID: "clients-were-turned-away", State: Note,
-				Text:    fmt.Sprintf("%s of %v turned away since it listens; none just now.", was(now.Drops, "client"), now.Local),
-				Figures: figures,
-				Do:      "If it happens again (the figure grows, nstat TcpExtListenOverflows too), the queue is too short for the bursts that come: listen's backlog and net.core.somaxconn.",
 				Read:    "lessons/02-epoll-lt/README.md, Step 3: Accepting", FDs: []int{t.fd}})
 		}
 	}
@@ -425,26 +423,31 @@ func (c *kase) whyNotAccepted(t *track) (text, do, read string) {
 	case t.watched(isET) && c.waitedOn(watched[0].epoll):
 		return "It is registered edge-triggered and the loop waits for the next edge: a burst of clients is one event.", "Accept until EAGAIN, or remember that you have not.", "lessons/03-epoll-et/README.md, Step 2: A burst of clients"
 	case len(watched) > 0 && !c.waitedOn(watched[0].epoll) && !c.computes():
-		return "No thread waits in epoll_wait on its interest list: " + c.doing(), "Nothing that blocks belongs on the loop.", "lessons/02-epoll-lt/README.md, Step 2: One turn"
+		return "No thread waits in epoll_wait on its interest list. " + c.doing(), "Nothing that blocks belongs on the loop.", "lessons/02-epoll-lt/README.md, Step 2: One turn"
 	case len(last.Rings) > 0 && len(watched) == 0:
 		return "No accept takes them from its io_uring.", "Start accept again when its last completion comes without IORING_CQE_F_MORE.", "lessons/06-io_uring/README.md, Step 6: Accepting and receiving"
 	}
-	return "It is " + c.doing(), "Look at what its threads do.", "lessons/02-epoll-lt/README.md, Step 3: Accepting"
+	return c.doing(), "Look at what its threads do.", "lessons/02-epoll-lt/README.md, Step 3: Accepting"
 }
 
-// doing says what the busiest threads do.
+// doing says in a sentence what the threads do.
 func (c *kase) doing() string {
 	if c.computes() {
-		return fmt.Sprintf("busy computing (%s of a processor, outside of the kernel).", percent(c.demand))
+		return fmt.Sprintf("It computes: %s of a processor, outside of the kernel.", percent(c.demand))
 	}
+	if doing := c.looks[len(c.looks)-1].doing(); len(doing) > 0 {
+		return "Its threads: " + countText(doing) + "."
+	}
+	return "What its threads do, the kernel does not tell."
+}
+
+// doing counts the threads by what they do.
+func (l Look) doing() map[string]int {
 	count := map[string]int{}
-	for _, t := range c.looks[len(c.looks)-1].Threads {
-		count["thread "+where(t.Thread)]++
+	for _, t := range l.Threads {
+		count[where(t.Thread)]++
 	}
-	if len(count) == 0 {
-		return "doing what the kernel does not tell."
-	}
-	return strings.ReplaceAll(countText(count), ", fd", " fd") + "."
+	return count
 }
 
 // heldUp looks for epoll instances on which nobody waits though something is ready.
@@ -464,7 +467,7 @@ func (c *kase) heldUp() []Finding {
 		}
 		c.held[e] = true
 		list = append(list, Finding{ID: "loop-held-up", State: Problem,
-			Text:    fmt.Sprintf("%s of the epoll instance fd %d can be read, and in %s no thread was seen to wait on it: the loop is held up. It is %s", plural(len(ready[e]), "connection"), e, seconds(c.took), c.doing()),
+			Text:    fmt.Sprintf("%s of the epoll instance fd %d can be read, and in %s no thread was seen to wait on it: the loop is held up. %s", plural(len(ready[e]), "connection"), e, seconds(c.took), c.doing()),
 			Figures: []report.Evidence{c.cpuFigure()},
 			Do:      "Find what blocks: " + c.stackHint() + ". Files, locks, DNS, logs to a full pipe and long computations belong on other threads.",
 			Read:    "lessons/02-epoll-lt/README.md, Step 2: One turn", FDs: ready[e]})
@@ -601,12 +604,12 @@ func (c *kase) inputFinding(how string, group []*track) Finding {
 		f.Do = "See where the connection's goroutine is: " + c.stackHint() + ". Deadlines (SetReadDeadline) free those that wait for ever."
 	case "one-shot":
 		f.ID = "one-shot-not-armed-again"
-		f.Text = fmt.Sprintf("%s of EPOLLONESHOT have had their event and were not armed again, and bytes have come: whoever works on them holds them.", who)
+		f.Text = fmt.Sprintf("%s of EPOLLONESHOT had an event and %s not armed again, and bytes have come since: a worker has it, or has forgotten it.", who, one(len(group), "was", "were"))
 		f.Do = "EPOLL_CTL_MOD when the worker is done; look for a worker that is stuck."
 		f.Read = "lessons/03-epoll-et/README.md, Step 8: A second goroutine"
 	case "paused":
 		f.ID, pausing = "reading-paused", true
-		f.Text = fmt.Sprintf("%s are in the interest list without EPOLLIN, and bytes lie unread: reading was switched off, and nothing is queued for sending that would be the reason.", who)
+		f.Text = fmt.Sprintf("%s %s in the interest list without EPOLLIN, and bytes lie unread: reading was switched off, and nothing is queued for sending that would be the reason.", who, one(len(group), "is", "are"))
 		f.Do = "Switch reading on again when the queue has drained below the low-water mark, or when the request that it waited for is done."
 		f.Read = "lessons/02-epoll-lt/README.md, Step 7: Backpressure and fairness"
 	case "ring":
@@ -711,7 +714,7 @@ func (c *kase) deadSockets() []Finding {
 		return nil
 	}
 	f := Finding{ID: "reset-not-closed", State: Note, FDs: fds,
-		Text:    fmt.Sprintf("%s without a connection (it was reset, or never made) are still in an interest list.", plural(len(fds), "TCP socket")),
+		Text:    fmt.Sprintf("%s without a connection (it was reset, or never made) %s still in an interest list.", plural(len(fds), "TCP socket"), one(len(fds), "is", "are")),
 		Figures: []report.Evidence{c.cpuFigure()},
 		Do:      "EPOLLHUP and EPOLLERR are reported whether asked for or not: read, take the error, close.",
 		Read:    "lessons/02-epoll-lt/README.md, Step 6: Closing"}
@@ -743,7 +746,7 @@ func (c *kase) ghosts() []Finding {
 		return nil
 	}
 	f := Finding{ID: "registration-outlives-close", State: Note, FDs: fds,
-		Text:    fmt.Sprintf("%s in its interest lists have a number that is closed, or names another file now: a duplicate (dup, fork) keeps the file open, and its events come under the old number. If the epoll instance is shared with another process, they may be that one's.", plural(len(fds), "entry")),
+		Text:    fmt.Sprintf("%s in its interest lists %s a number that is closed, or names another file now: a duplicate (dup, fork) keeps the file open, and its events come under the old number. If the epoll instance is shared with another process, that one may have registered it.", plural(len(fds), "entry"), one(len(fds), "has", "have")),
 		Figures: []report.Evidence{figure("numbers", "%s", numbers(fds)), c.cpuFigure()},
 		Do:      "EPOLL_CTL_DEL before close, and SOCK_CLOEXEC so that no child inherits it. A number that is closed cannot be removed any more: a new epoll instance, or the holder of the duplicate, has to end.",
 		Read:    "lessons/02-epoll-lt/README.md, Step 6: Closing"}
@@ -858,7 +861,7 @@ func (c *kase) rings() []Finding {
 				Read: "lessons/06-io_uring/README.md, Step 3: Waiting, and when it gets tight"})
 		case stuckCQ:
 			list = append(list, Finding{ID: "completions-not-taken", State: Problem, FDs: []int{r.FD},
-				Text:    fmt.Sprintf("%s of the io_uring fd %d lie there, and none was taken in %s: the loop is held up. It is %s", plural(int(r.CqTail-r.CqHead), "completion"), r.FD, seconds(c.took), c.doing()),
+				Text:    fmt.Sprintf("%s of the io_uring fd %d %s there, and none was taken in %s: the loop is held up. %s", plural(int(r.CqTail-r.CqHead), "completion"), r.FD, one(int(r.CqTail-r.CqHead), "lies", "lie"), seconds(c.took), c.doing()),
 				Figures: append(figures, c.cpuFigure()), Do: "Find what blocks: " + c.stackHint() + ".",
 				Read: "lessons/06-io_uring/README.md, Step 5: One turn"})
 		}
@@ -868,7 +871,7 @@ func (c *kase) rings() []Finding {
 				text = "the kernel's thread for them sleeps (IORING_SQ_NEED_WAKEUP), and nobody wakes it"
 			}
 			list = append(list, Finding{ID: "submissions-not-handed-over", State: Problem, FDs: []int{r.FD},
-				Text:    fmt.Sprintf("%s of the io_uring fd %d are published, and %s.", plural(int(r.SqTail-r.SqHead), "submission"), r.FD, text),
+				Text:    fmt.Sprintf("%s of the io_uring fd %d %s published, and %s.", plural(int(r.SqTail-r.SqHead), "submission"), r.FD, one(int(r.SqTail-r.SqHead), "is", "are"), text),
 				Figures: figures, Do: "io_uring_enter with to_submit before the wait; with IORING_SETUP_SQPOLL, IORING_ENTER_SQ_WAKEUP when the flag is set.",
 				Read: "lessons/06-io_uring/README.md, Step 2: Submit and complete"})
 		}
@@ -897,7 +900,7 @@ func (c *kase) files() []Finding {
 		slices.Sort(fds)
 		fd, _ := last.fd(fds[0])
 		list = append(list, Finding{ID: "deleted-file", State: Note, FDs: fds,
-			Text:    fmt.Sprintf("%s, deleted and still open, take room on the disk that df counts and du does not see.", plural(len(fds), "file")),
+			Text:    fmt.Sprintf("%s, deleted and still open, %s room on the disk that df counts and du does not see.", plural(len(fds), "file"), one(len(fds), "takes", "take")),
 			Figures: []report.Evidence{figure("size", "%s", size(bytes)), figure("the first", "fd %d, %s", fd.Num, fd.Target)},
 			Do:      "Close them: a log that was rotated away needs its program to open the new one (often SIGHUP or SIGUSR1)."})
 	}
@@ -912,7 +915,7 @@ func (c *kase) spinning() []Finding {
 	}
 	f := Finding{ID: "busy-without-traffic", State: Note,
 		Figures: []report.Evidence{c.cpuFigure(), figure("sockets", "%s, not a byte moved, none opened or closed", plural(len(c.tracks), "connection"))},
-		Do:      fmt.Sprintf("strace -f -c -p %d for a few seconds counts the calls; perf top -p %d shows the functions.", c.PID, c.PID),
+		Do:      fmt.Sprintf("`strace -f -c -p %d` for a few seconds counts the calls; perf top -p %d shows the functions.", c.PID, c.PID),
 		Read:    "lessons/02-epoll-lt/README.md, How it fails in production"}
 	if c.computes() {
 		f.Text = fmt.Sprintf("It uses %s of a processor outside of the kernel while nothing moves on its connections: it computes.", percent(c.demand))
@@ -947,11 +950,12 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func was(n int, what string) string {
+// one chooses the verb after a number of things.
+func one(n int, singular, plural string) string {
 	if n == 1 {
-		return "1 " + what + " was"
+		return singular
 	}
-	return fmt.Sprintf("%d %ss were", n, what)
+	return plural
 }
 
 func seconds(d time.Duration) string {

@@ -96,6 +96,7 @@ type Report struct {
 	Demand  float64        `json:"demand"` // and wanted: the same and the wait for one
 	Threads int            `json:"threads"`
 	Busiest []ThreadReport `json:"busiest"`
+	Doing   map[string]int `json:"doing"`  // threads by what they did in the last look
 	Memory  int64          `json:"memory"` // resident bytes
 
 	Descriptors Descriptors      `json:"descriptors"`
@@ -117,7 +118,7 @@ type ThreadReport struct {
 	CPU    float64 `json:"cpu"`
 	Demand float64 `json:"demand"`
 	System float64 `json:"system"` // part of CPU, in the kernel
-	Where  string  `json:"where"`  // in the last look, such as "asleep in epoll_wait, fd 4"
+	Where  string  `json:"where"`  // in the last look, such as "asleep in epoll_wait(4)"
 }
 
 // Descriptors are counted against the limits.
@@ -200,7 +201,7 @@ func Sum(s Subject, looks []Look) Report {
 	took := last.At.Sub(first.At)
 	r := Report{
 		PID: s.PID, Name: s.Name, Command: s.Command, Looks: len(looks), Seconds: took.Seconds(),
-		Notes: append([]string{}, s.Notes...), Memory: last.RSS, Threads: len(last.Threads),
+		Notes: append([]string{}, s.Notes...), Memory: last.RSS, Threads: len(last.Threads), Busiest: []ThreadReport{}, Doing: last.doing(),
 		Descriptors: Descriptors{Open: len(last.FDs), Soft: limit(s.Soft), Hard: limit(s.Hard), NrOpen: s.NrOpen, Kinds: map[string]int{}},
 		Listeners:   []ListenerReport{}, Sockets: []SocketReport{}, Epolls: []EpollReport{}, Rings: []RingReport{},
 		ListenOverflows: last.Overflows - first.Overflows, ListenDrops: last.Drops - first.Drops,
@@ -353,7 +354,7 @@ func where(t probe.Thread) string {
 	case t.InSyscall:
 		name := probe.SyscallName(t.Syscall)
 		if firstArgIsFD(name) {
-			return fmt.Sprintf("asleep in %s, fd %d", name, int32(t.Arg))
+			return fmt.Sprintf("asleep in %s(%d)", name, int32(t.Arg))
 		}
 		return "asleep in " + name
 	case t.Wchan != "":

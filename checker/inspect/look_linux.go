@@ -30,13 +30,15 @@ func Inspect(ctx context.Context, pid int, d time.Duration) (Report, error) {
 	}
 	p := &process{pid: s.PID, protocols: map[uint64]string{}}
 	var seen []Look
-	begin := time.Now()
+	var begin time.Time
 	for {
 		l, err := p.look()
 		if err != nil {
 			return Report{}, explain(s.PID, s.Name, err)
 		}
-		seen = append(seen, l)
+		if seen = append(seen, l); len(seen) == 1 {
+			begin = l.At
+		}
 		now := time.Now()
 		if len(seen) >= 2 && now.Sub(begin) >= d {
 			break
@@ -112,7 +114,11 @@ func forbidden(pid int, info probe.Process) error {
 	if info.User == os.Geteuid() {
 		return fmt.Errorf("%d (%s) is yours but protected (it has changed its user, or is not dumpable): only root may look at its descriptors, with sudo", pid, info.Name)
 	}
-	return fmt.Errorf("%d (%s) belongs to %s: only %s and root may look at its descriptors, so use sudo", pid, info.Name, owner, owner)
+	who := owner + " and root"
+	if info.User == 0 {
+		who = "root"
+	}
+	return fmt.Errorf("%d (%s) belongs to %s: only %s may look at its descriptors, so use sudo", pid, info.Name, owner, who)
 }
 
 // explain makes a sentence of what went wrong when /proc was read.

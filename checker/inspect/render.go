@@ -52,8 +52,9 @@ func Text(r Report, o Options) string {
 
 func (p *page) figures(r Report) {
 	p.row("processor", fmt.Sprintf("%s of one, %s wanted; %s", percent(r.CPU), percent(r.Demand), plural(r.Threads, "thread")))
+	p.row("", countText(r.Doing))
 	for _, t := range r.Busiest {
-		if t.Demand >= 0.01 || t == r.Busiest[0] {
+		if t.Demand >= 0.01 {
 			p.row("", fmt.Sprintf("thread %d %s: %s (%s in the kernel), %s", t.ID, clean(t.Name), percent(t.CPU), percent(t.System), t.Where))
 		}
 	}
@@ -70,7 +71,7 @@ func (p *page) figures(r Report) {
 			text += fmt.Sprintf(", %d may", l.Backlog)
 		}
 		if l.Drops >= 0 {
-			text += fmt.Sprintf("; %d turned away since it listens, %d just now", l.Drops, l.Dropped)
+			text += fmt.Sprintf("; dropped: %d since it listens, %d just now", l.Drops, l.Dropped)
 		}
 		p.row("listener", text)
 	}
@@ -97,7 +98,7 @@ func (p *page) figures(r Report) {
 func (p *page) epoll(r Report, e EpollReport) {
 	counts := map[string]int{}
 	for _, i := range e.Entries {
-		counts[i.Events]++
+		counts[short(i.Events)]++
 	}
 	p.row("epoll", fmt.Sprintf("fd %d: %s", e.FD, plural(len(e.Entries), "entry")))
 	if len(e.Entries) == 0 {
@@ -249,7 +250,7 @@ func (p *page) faint(s string) string        { return p.paint(report.Faint, s) }
 
 func capital(s string) string {
 	word, _, _ := strings.Cut(s, " ")
-	if r, n := utf8.DecodeRuneInString(s); !strings.ContainsAny(word, "./_()") {
+	if r, n := utf8.DecodeRuneInString(s); !strings.ContainsAny(word, "./_()`") {
 		return string(unicode.ToUpper(r)) + s[n:]
 	}
 	return s
