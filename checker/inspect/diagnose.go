@@ -269,7 +269,7 @@ func (c *kase) diagnose() []Finding {
 	add(c.output()...)
 	add(c.rings()...)
 	add(c.files()...)
-	if !slices.ContainsFunc(list, func(f Finding) bool { return f.State == Problem }) {
+	if !slices.ContainsFunc(list, func(f Finding) bool { return f.State == Problem || f.ID == "unwatched" }) {
 		add(c.spinning()...)
 	}
 	slices.SortStableFunc(list, func(a, b Finding) int { // problems first

@@ -92,10 +92,11 @@ func parseRing(text string) Ring {
 			r.Buffers = int(n)
 		case "CqOverflowList":
 			overflow = true
-		case "user_data":
-			if overflow {
-				r.Overflow++
-			}
+		case "NAPI":
+			overflow = false
+		}
+		if overflow && strings.HasPrefix(key, "user_data=") { // "user_data=7, res=0, flags=0"
+			r.Overflow++
 		}
 		var op, works int
 		if _, err := fmt.Sscanf(strings.TrimSpace(line), "op=%d, task_works=%d", &op, &works); err == nil {
