@@ -81,7 +81,9 @@ watch     one RUN object a line for each run
 hint      {"lesson", "step", "number", "of", "text"}
 reset     {"lesson", "backup", "files": []}
 solution  {"lesson", "shown", "diff"}
-doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
+doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value",
+           "means", "cure"}], "settings": [{"name", "now", "wanted", "does",
+           "enough"}]}
 inspect   {"pid", "name", "command", "looks", "seconds", "notes": [], "cpu",
            "demand", "threads", "busiest": [{"id", "name", "cpu", "demand",
            "system", "where"}], "doing": {"running": 1}, "memory", "descriptors": {"open", "soft", "hard",

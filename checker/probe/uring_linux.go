@@ -13,13 +13,9 @@ import (
 // IOUring makes an io_uring and takes it down again. It returns the features that the
 // kernel reports, or a [*Missing].
 func IOUring() (features uint32, err error) {
-	// struct io_uring_params is 120 bytes; features is its sixth word. The kernel uses it
-	// until the call returns.
-	var params [30]uint32
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&params)), 0)
+	features, errno := tryRing(0)
 	if errno == 0 {
-		unix.Close(int(fd))
-		return params[5], nil
+		return features, nil
 	}
 	why, cure := "io_uring_setup: "+unix.ErrnoName(errno), "see io_uring_setup(2)"
 	disabled, _ := os.ReadFile("/proc/sys/kernel/io_uring_disabled")
@@ -35,6 +31,45 @@ func IOUring() (features uint32, err error) {
 		cure = "locked memory is limited: ulimit -l unlimited"
 	}
 	return 0, &Missing{"io_uring", why, cure}
+}
+
+// tryRing makes an io_uring with these flags and takes it down again.
+func tryRing(flags uint32) (features uint32, errno unix.Errno) {
+	// struct io_uring_params is 120 bytes; flags is its third word and features its sixth.
+	// The kernel uses it until the call returns.
+	var params [30]uint32
+	params[2] = flags
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&params)), 0)
+	if errno == 0 {
+		unix.Close(int(fd))
+	}
+	return params[5], errno
+}
+
+// ringFlags are flags of io_uring_setup(2), with the kernel that brought each.
+var ringFlags = []struct {
+	name string
+	bits uint32
+}{
+	{"R_DISABLED", 1 << 6},           // 5.10
+	{"SUBMIT_ALL", 1 << 7},           // 5.18
+	{"COOP_TASKRUN", 1 << 8},         // 5.19
+	{"SINGLE_ISSUER", 1 << 12},       // 6.0
+	{"DEFER_TASKRUN", 1<<12 | 1<<13}, // 6.1, with SINGLE_ISSUER only
+	{"SQPOLL", 1 << 1},               // 5.11 for everybody
+}
+
+// RingFlags are the names, without IORING_SETUP_, of the flags with which an io_uring can
+// be made here, tried one by one, and those that were refused.
+func RingFlags() (can, cannot []string) {
+	for _, f := range ringFlags {
+		if _, errno := tryRing(f.bits); errno == 0 {
+			can = append(can, f.name)
+		} else {
+			cannot = append(cannot, f.name)
+		}
+	}
+	return can, cannot
 }
 
 // opNames are the operations that wait for a file to be ready, as in
