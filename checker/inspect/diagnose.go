@@ -283,7 +283,8 @@ func figure(name, format string, args ...any) report.Evidence {
 }
 
 func (c *kase) cpuFigure() report.Evidence {
-	return figure("processor", "%s wanted, %.0f%% of what was used in the kernel", percent(c.demand), 100*c.system)
+	used := c.looks[len(c.looks)-1].Used - c.looks[0].Used
+	return figure("processor", "%s of one used, %s with the time that it waited for one; of what it used, %.0f%% in the kernel", percent(share(used, c.took)), percent(c.demand), 100*c.system)
 }
 
 func percent(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) }
@@ -525,6 +526,19 @@ func (c *kase) heldFD(t *track) bool {
 // from the other side is as it should be.
 func (c *kase) pausesForOthers() bool { return slices.ContainsFunc(c.tracks, (*track).stalled) }
 
+// opened is a connection that the process has opened itself, as a proxy does, or the
+// client of a database; nil if there is none.
+func (c *kase) opened() *track {
+	for _, t := range c.tracks {
+		port := t.last().Local.Port()
+		if t.last().State == "ESTABLISHED" && len(c.listens) > 0 &&
+			!slices.ContainsFunc(c.listens, func(l *track) bool { return l.last().Local.Port() == port }) {
+			return t
+		}
+	}
+	return nil
+}
+
 // input looks for bytes that nobody reads on connections that are up, by how they are
 // watched.
 func (c *kase) input() []Finding {
@@ -632,9 +646,12 @@ func (c *kase) inputFinding(how string, group []*track) Finding {
 		f.Do = "EPOLL_CTL_ADD when a connection is accepted; or, if a thread serves each connection, see what that thread does: " + c.stackHint() + "."
 		f.Read = "lessons/02-epoll-lt/README.md, Step 1: The interest list"
 	}
-	if pausing && c.pausesForOthers() {
+	if other := c.opened(); pausing && c.pausesForOthers() {
 		f.State = Note
 		f.Text += " It may pause on purpose: another of its peers does not take what it is sent."
+	} else if pausing && other != nil {
+		f.State = Note
+		f.Text += fmt.Sprintf(" It may wait for an answer on a connection that it has opened itself, such as fd %d to %v.", other.fd, other.last().Remote)
 	}
 	if f.State == Note {
 		f.Text += " A program that works on one request while the next lies there looks the same: look again in a while."

@@ -27,7 +27,8 @@ type scene struct {
 	listen *probe.Socket
 	entry  *probe.Interest
 	thread *Thread
-	n      int // which look it is
+	beside *probe.Socket // another, with inode 60
+	n      int           // which look it is
 }
 
 var (
@@ -53,6 +54,9 @@ func inspected(change func(s *scene)) Report {
 		s.FDs = []probe.FD{{Num: 3, Kind: "listener", Target: "socket:[30]"}, {Num: 4, Kind: "epoll"}, {Num: 5, Kind: "tcp", Target: "socket:[50]"}}
 		change(&s)
 		s.Sockets = map[uint64]probe.Socket{30: *s.listen}
+		if s.beside != nil {
+			s.Sockets[60] = *s.beside
+		}
 		if s.socket != nil {
 			s.Sockets[50] = *s.socket
 		}
@@ -132,9 +136,16 @@ func TestDiagnoses(t *testing.T) {
 			s.entry.Events = 0x18
 			s.socket.Unread = 10
 			s.lying(time.Minute)
-			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "tcp", Target: "socket:[30]"}) // made the other side below
-			s.listen.State, s.listen.Unsent = "ESTABLISHED", 5000
+			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "tcp", Target: "socket:[60]"})
+			s.beside = &probe.Socket{Inode: 60, State: "ESTABLISHED", Local: client, Remote: home, Counted: true, Unsent: 5000}
 		}, "note reading-paused, note peer-does-not-read", "It may pause on purpose"},
+		{"a proxy that waits for an answer", func(s *scene) {
+			s.entry.Events |= epollET
+			s.socket.Unread = 10
+			s.lying(time.Minute)
+			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "tcp", Target: "socket:[60]"})
+			s.beside = &probe.Socket{Inode: 60, State: "ESTABLISHED", Local: client, Remote: home, Counted: true}
+		}, "note edge-lost", "It may wait for an answer on a connection that it has opened itself, such as fd 6 to 10.0.0.1:80"},
 		{"in no interest list", func(s *scene) { s.socket.Unread = 10; s.Epolls = []Epoll{{4, nil}}; s.lying(time.Minute) }, "problem unwatched", "no thread takes them"},
 		{"select, and busy", func(s *scene) { s.socket.Unread = 10; s.Epolls = []Epoll{}; s.hot(0.5) }, "note unwatched", "If it waits with select or poll"},
 

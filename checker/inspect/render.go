@@ -51,7 +51,11 @@ func Text(r Report, o Options) string {
 }
 
 func (p *page) figures(r Report) {
-	p.row("processor", fmt.Sprintf("%s of one, %s wanted; %s", percent(r.CPU), percent(r.Demand), plural(r.Threads, "thread")))
+	text := percent(r.CPU) + " of one"
+	if r.Demand > r.CPU+0.1 {
+		text += fmt.Sprintf(", %s with the time that its threads waited for one", percent(r.Demand))
+	}
+	p.row("processor", text+"; "+plural(r.Threads, "thread"))
 	p.row("", countText(r.Doing))
 	for _, t := range r.Busiest {
 		if t.Demand >= 0.01 {
@@ -60,7 +64,7 @@ func (p *page) figures(r Report) {
 	}
 	p.row("memory", size(r.Memory)+" resident")
 	d := r.Descriptors
-	text := fmt.Sprintf("%d of %s (hard limit %s", d.Open, d.Soft, d.Hard)
+	text = fmt.Sprintf("%d of %s (hard limit %s", d.Open, d.Soft, d.Hard)
 	if d.NrOpen > 0 {
 		text += fmt.Sprintf(", fs.nr_open %d", d.NrOpen)
 	}
