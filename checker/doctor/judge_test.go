@@ -11,8 +11,8 @@ import (
 	"iolab/checker/probe"
 )
 
-// linux is a machine on which all is well.
-func linux() Facts {
+// aLinux is a machine on which all is well.
+func aLinux() Facts {
 	return Facts{OS: "linux", Arch: "amd64", CPUs: 8, Go: "go1.26.1", GoWant: "go1.26.0", Tool: "auto", Proxy: "https://proxy.golang.org,direct",
 		Kernel: "6.8.0-40-generic", Work: "/home/me/iolab", Memory: 16 << 30, Governor: "performance", Clock: "tsc",
 		FilesSoft: 1024, FilesHard: 1 << 20, MemLock: 8 << 20,
@@ -24,19 +24,19 @@ func linux() Facts {
 		Console: true, Color: true, Unicode: true}
 }
 
-func darwin() Facts {
+func aMac() Facts {
 	return Facts{OS: "darwin", Arch: "arm64", CPUs: 10, Go: "go1.26.1", GoWant: "go1.26.0", Kernel: "24.1.0", Memory: 16 << 30, FilesSoft: 256, FilesHard: 1<<63 - 1,
 		Sysctl: map[string]string{"kern.maxfiles": "491520", "kern.maxfilesperproc": "245760", "kern.ipc.somaxconn": "1024", "net.inet.ip.portrange.first": "49152", "net.inet.ip.portrange.last": "65535"},
 		Tools:  map[string]string{"lsof": "/usr/sbin/lsof", "netstat": "/usr/sbin/netstat", "nc": "/usr/bin/nc"}, Console: true, Color: true, Unicode: true}
 }
 
-func windows() Facts {
+func aPC() Facts {
 	return Facts{OS: "windows", Arch: "amd64", CPUs: 8, Go: "go1.26.1", GoWant: "go1.26.0", Kernel: "10.0.22631", Memory: 16 << 30, WSL: true, Console: true, Color: true, Unicode: true}
 }
 
 // Nothing but ok and info on machines on which all is well.
 func TestGoodMachines(t *testing.T) {
-	for name, f := range map[string]Facts{"linux": linux(), "darwin": darwin(), "windows": windows(),
+	for name, f := range map[string]Facts{"linux": aLinux(), "darwin": aMac(), "windows": aPC(),
 		"freebsd": {OS: "freebsd", Arch: "amd64", CPUs: 4, Go: "go1.26.1", GoWant: "go1.26.0", Kernel: "14.1-RELEASE", Memory: 8 << 30, FilesSoft: 116000, FilesHard: 116000,
 			Sysctl: map[string]string{"kern.maxfilesperproc": "116000", "kern.ipc.soacceptqueue": "1024", "net.inet.ip.portrange.first": "10000", "net.inet.ip.portrange.last": "65535"}, Tools: map[string]string{"nc": "/usr/bin/nc"}, Console: true, Color: true, Unicode: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -66,73 +66,73 @@ func TestFindings(t *testing.T) {
 		state  State
 		says   string // in value, meaning or cure
 	}{
-		{"no Go", linux(), func(f *Facts) { f.Go = "" }, "go", Problem, "https://go.dev/dl/"},
-		{"an old Go", linux(), func(f *Facts) { f.Go = "go1.24.3" }, "go", Problem, "GOTOOLCHAIN=auto"},
-		{"a newer Go", linux(), func(f *Facts) { f.Go = "go1.31" }, "go", OK, "go1.31"},
-		{"modules to fetch", linux(), func(f *Facts) { f.Missing = []string{"golang.org/x/sys"} }, "modules", Info, "go mod download"},
-		{"modules, and no way to fetch them", linux(), func(f *Facts) { f.Missing, f.Proxy = []string{"golang.org/x/sys"}, "off" }, "modules", Problem, "GOPROXY=off"},
-		{"read-only", linux(), func(f *Facts) { f.Progress = "read-only file system" }, "progress", Warning, "the map forgets"},
+		{"no Go", aLinux(), func(f *Facts) { f.Go = "" }, "go", Problem, "https://go.dev/dl/"},
+		{"an old Go", aLinux(), func(f *Facts) { f.Go = "go1.24.3" }, "go", Problem, "GOTOOLCHAIN=auto"},
+		{"a newer Go", aLinux(), func(f *Facts) { f.Go = "go1.31" }, "go", OK, "go1.31"},
+		{"modules to fetch", aLinux(), func(f *Facts) { f.Missing = []string{"golang.org/x/sys"} }, "modules", Info, "go mod download"},
+		{"modules, and no way to fetch them", aLinux(), func(f *Facts) { f.Missing, f.Proxy = []string{"golang.org/x/sys"}, "off" }, "modules", Problem, "GOPROXY=off"},
+		{"read-only", aLinux(), func(f *Facts) { f.Progress = "read-only file system" }, "progress", Warning, "the map forgets"},
 
-		{"CentOS 7", linux(), func(f *Facts) { f.Kernel = "3.10.0-1160.el7.x86_64" }, "kernel", Warning, "4.5"},
-		{"Debian 10", linux(), func(f *Facts) { f.Kernel = "4.19.0-27-amd64" }, "kernel", Warning, "lesson 06 is not available"},
-		{"Debian 11", linux(), func(f *Facts) { f.Kernel = "5.10.0-33-amd64" }, "kernel", Warning, "epoll_pwait2"},
-		{"Ubuntu 22.04", linux(), func(f *Facts) { f.Kernel = "5.15.0-119-generic" }, "kernel", Warning, "6.1 has all it uses"},
-		{"Debian 12", linux(), func(f *Facts) { f.Kernel = "6.1.0-25-amd64" }, "kernel", OK, "6.1.0"},
-		{"no /proc", linux(), func(f *Facts) { f.Kernel = "" }, "kernel", Warning, "/proc is not mounted"},
+		{"CentOS 7", aLinux(), func(f *Facts) { f.Kernel = "3.10.0-1160.el7.x86_64" }, "kernel", Warning, "4.5"},
+		{"Debian 10", aLinux(), func(f *Facts) { f.Kernel = "4.19.0-27-amd64" }, "kernel", Warning, "lesson 06 is not available"},
+		{"Debian 11", aLinux(), func(f *Facts) { f.Kernel = "5.10.0-33-amd64" }, "kernel", Warning, "epoll_pwait2"},
+		{"Ubuntu 22.04", aLinux(), func(f *Facts) { f.Kernel = "5.15.0-119-generic" }, "kernel", Warning, "6.1 has all it uses"},
+		{"Debian 12", aLinux(), func(f *Facts) { f.Kernel = "6.1.0-25-amd64" }, "kernel", OK, "6.1.0"},
+		{"no /proc", aLinux(), func(f *Facts) { f.Kernel = "" }, "kernel", Warning, "/proc is not mounted"},
 
-		{"WSL 2", linux(), func(f *Facts) { f.House = "wsl2" }, "runs in", Info, "WSL 2"},
-		{"WSL 2 on Windows's disk", linux(), func(f *Facts) { f.House, f.Work = "wsl2", "/mnt/c/Users/me/iolab" }, "runs in", Warning, "clone into your Linux home"},
-		{"WSL 1", linux(), func(f *Facts) { f.House = "wsl1" }, "runs in", Warning, "wsl --set-version"},
-		{"Docker", linux(), func(f *Facts) { f.House = "docker" }, "runs in", Info, "--ulimit"},
-		{"a pod", linux(), func(f *Facts) { f.House = "kubernetes" }, "runs in", Info, "securityContext"},
-		{"gVisor", linux(), func(f *Facts) { f.House = "gvisor" }, "runs in", Warning, "not Linux's"},
-		{"a virtual machine", linux(), func(f *Facts) { f.Virtual = "KVM" }, "runs in", Info, "medians"},
+		{"WSL 2", aLinux(), func(f *Facts) { f.House = "wsl2" }, "runs in", Info, "WSL 2"},
+		{"WSL 2 on Windows's disk", aLinux(), func(f *Facts) { f.House, f.Work = "wsl2", "/mnt/c/Users/me/iolab" }, "runs in", Warning, "clone into your Linux home"},
+		{"WSL 1", aLinux(), func(f *Facts) { f.House = "wsl1" }, "runs in", Warning, "wsl --set-version"},
+		{"Docker", aLinux(), func(f *Facts) { f.House = "docker" }, "runs in", Info, "--ulimit"},
+		{"a pod", aLinux(), func(f *Facts) { f.House = "kubernetes" }, "runs in", Info, "securityContext"},
+		{"gVisor", aLinux(), func(f *Facts) { f.House = "gvisor" }, "runs in", Warning, "not Linux's"},
+		{"a virtual machine", aLinux(), func(f *Facts) { f.Virtual = "KVM" }, "runs in", Info, "medians"},
 
-		{"half a processor", linux(), func(f *Facts) { f.CPULimit = 0.5 }, "processors", Warning, "grants 0.5"},
-		{"six of eight", linux(), func(f *Facts) { f.CPULimit = 6 }, "processors", OK, "grants 6"},
-		{"one processor", linux(), func(f *Facts) { f.CPUs = 1 }, "processors", Info, "take turns"},
-		{"powersave", linux(), func(f *Facts) { f.Governor = "powersave" }, "processors", OK, "cpupower"},
-		{"a small container", linux(), func(f *Facts) { f.MemoryLimit = 512 << 20 }, "memory", Warning, "grants 512 MiB"},
-		{"hpet", linux(), func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "clocksource=tsc"},
+		{"half a processor", aLinux(), func(f *Facts) { f.CPULimit = 0.5 }, "processors", Warning, "grants 0.5"},
+		{"six of eight", aLinux(), func(f *Facts) { f.CPULimit = 6 }, "processors", OK, "grants 6"},
+		{"one processor", aLinux(), func(f *Facts) { f.CPUs = 1 }, "processors", Info, "take turns"},
+		{"powersave", aLinux(), func(f *Facts) { f.Governor = "powersave" }, "processors", OK, "cpupower"},
+		{"a small container", aLinux(), func(f *Facts) { f.MemoryLimit = 512 << 20 }, "memory", Warning, "grants 512 MiB"},
+		{"hpet", aLinux(), func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "clocksource=tsc"},
 
-		{"few descriptors", linux(), func(f *Facts) { f.FilesHard = 4096 }, "descriptors", Warning, "--ulimit nofile"},
-		{"nr_open below the limit", linux(), func(f *Facts) { f.Sysctl["fs.nr_open"] = "8192" }, "descriptors", Warning, "made smaller"},
-		{"no limit", linux(), func(f *Facts) { f.FilesHard = probe.Unlimited }, "descriptors", OK, "hard unlimited"},
-		{"a short queue", linux(), func(f *Facts) { f.Sysctl["net.core.somaxconn"] = "128" }, "accept queue", Warning, "sysctl -w net.core.somaxconn=4096"},
-		{"a short queue in Docker", linux(), func(f *Facts) { f.House, f.Sysctl["net.core.somaxconn"] = "docker", "128" }, "accept queue", Warning, "docker run --sysctl"},
-		{"a queue that is not told", linux(), func(f *Facts) { delete(f.Sysctl, "net.core.somaxconn") }, "accept queue", Info, "cannot be read"},
-		{"few ports", linux(), func(f *Facts) { f.Sysctl["net.ipv4.ip_local_port_range"] = "50000 60000" }, "ports", Warning, "TIME_WAIT"},
-		{"little TCP memory", linux(), func(f *Facts) { f.Sysctl["net.ipv4.tcp_mem"] = "1000 2000 3000" }, "TCP memory", Warning, "tcp_mem"},
-		{"a small conntrack table", linux(), func(f *Facts) { f.Sysctl["net.netfilter.nf_conntrack_max"] = "8192" }, "conntrack", Warning, "dropped without a word"},
+		{"few descriptors", aLinux(), func(f *Facts) { f.FilesHard = 4096 }, "descriptors", Warning, "--ulimit nofile"},
+		{"nr_open below the limit", aLinux(), func(f *Facts) { f.Sysctl["fs.nr_open"] = "8192" }, "descriptors", Warning, "made smaller"},
+		{"no limit", aLinux(), func(f *Facts) { f.FilesHard = probe.Unlimited }, "descriptors", OK, "hard unlimited"},
+		{"a short queue", aLinux(), func(f *Facts) { f.Sysctl["net.core.somaxconn"] = "128" }, "accept queue", Warning, "sysctl -w net.core.somaxconn=4096"},
+		{"a short queue in Docker", aLinux(), func(f *Facts) { f.House, f.Sysctl["net.core.somaxconn"] = "docker", "128" }, "accept queue", Warning, "docker run --sysctl"},
+		{"a queue that is not told", aLinux(), func(f *Facts) { delete(f.Sysctl, "net.core.somaxconn") }, "accept queue", Info, "cannot be read"},
+		{"few ports", aLinux(), func(f *Facts) { f.Sysctl["net.ipv4.ip_local_port_range"] = "50000 60000" }, "ports", Warning, "TIME_WAIT"},
+		{"little TCP memory", aLinux(), func(f *Facts) { f.Sysctl["net.ipv4.tcp_mem"] = "1000 2000 3000" }, "TCP memory", Warning, "tcp_mem"},
+		{"a small conntrack table", aLinux(), func(f *Facts) { f.Sysctl["net.netfilter.nf_conntrack_max"] = "8192" }, "conntrack", Warning, "dropped without a word"},
 
-		{"io_uring forbidden", linux(), func(f *Facts) { f.RingErr = &probe.Missing{What: "io_uring", Why: "EPERM", Cure: "seccomp=unconfined"} }, "io_uring", Warning, "seccomp=unconfined"},
-		{"io_uring forbidden in a pod", linux(), func(f *Facts) {
+		{"io_uring forbidden", aLinux(), func(f *Facts) { f.RingErr = &probe.Missing{What: "io_uring", Why: "EPERM", Cure: "seccomp=unconfined"} }, "io_uring", Warning, "seccomp=unconfined"},
+		{"io_uring forbidden in a pod", aLinux(), func(f *Facts) {
 			f.House, f.Seccomp = "kubernetes", true
 			f.RingErr = &probe.Missing{What: "io_uring", Why: "EPERM"}
 		}, "io_uring", Warning, "seccompProfile"},
-		{"io_uring fails otherwise", linux(), func(f *Facts) { f.RingErr = errors.New("out of rings") }, "io_uring", Warning, "out of rings"},
-		{"an old io_uring", linux(), func(f *Facts) { f.RingFeatures, f.RingCan, f.RingCannot = 3, nil, []string{"DEFER_TASKRUN"} }, "io_uring", Info, "without FAST_POLL, EXT_ARG, NATIVE_WORKERS, DEFER_TASKRUN"},
-		{"little memory to lock, old kernel", linux(), func(f *Facts) { f.MemLock, f.Kernel = 64<<10, "5.10.0" }, "io_uring", Warning, "ulimit -l"},
-		{"little memory to lock, new kernel", linux(), func(f *Facts) { f.MemLock = 64 << 10 }, "io_uring", OK, "may lock 64 KiB"},
-		{"no Wine", linux(), func(f *Facts) { f.Wine = "" }, "Wine", Info, "apt install wine64"},
-		{"an old Wine", linux(), func(f *Facts) { f.WineVersion = "wine-6.0.3 (Ubuntu)" }, "Wine", Warning, "a newer Wine"},
-		{"few watches", linux(), func(f *Facts) { f.Sysctl["fs.inotify.max_user_watches"] = "100" }, "watching", Info, "max_user_watches=524288"},
-		{"yama", linux(), func(f *Facts) { f.Sysctl["kernel.yama.ptrace_scope"] = "1" }, "inspect", Info, "sudo"},
-		{"no ss", linux(), func(f *Facts) { f.Tools["ss"] = "" }, "tools", Info, "apt install iproute2"},
-		{"a pipe", linux(), func(f *Facts) { f.Console = false }, "terminal", Info, "without colours"},
-		{"no Unicode", linux(), func(f *Facts) { f.Unicode = false }, "terminal", Info, "LANG=C.UTF-8"},
+		{"io_uring fails otherwise", aLinux(), func(f *Facts) { f.RingErr = errors.New("out of rings") }, "io_uring", Warning, "out of rings"},
+		{"an old io_uring", aLinux(), func(f *Facts) { f.RingFeatures, f.RingCan, f.RingCannot = 3, nil, []string{"DEFER_TASKRUN"} }, "io_uring", Info, "without FAST_POLL, EXT_ARG, NATIVE_WORKERS, DEFER_TASKRUN"},
+		{"little memory to lock, old kernel", aLinux(), func(f *Facts) { f.MemLock, f.Kernel = 64<<10, "5.10.0" }, "io_uring", Warning, "ulimit -l"},
+		{"little memory to lock, new kernel", aLinux(), func(f *Facts) { f.MemLock = 64 << 10 }, "io_uring", OK, "may lock 64 KiB"},
+		{"no Wine", aLinux(), func(f *Facts) { f.Wine = "" }, "Wine", Info, "apt install wine64"},
+		{"an old Wine", aLinux(), func(f *Facts) { f.WineVersion = "wine-6.0.3 (Ubuntu)" }, "Wine", Warning, "a newer Wine"},
+		{"few watches", aLinux(), func(f *Facts) { f.Sysctl["fs.inotify.max_user_watches"] = "100" }, "watching", Info, "max_user_watches=524288"},
+		{"yama", aLinux(), func(f *Facts) { f.Sysctl["kernel.yama.ptrace_scope"] = "1" }, "inspect", Info, "sudo"},
+		{"no ss", aLinux(), func(f *Facts) { f.Tools["ss"] = "" }, "tools", Info, "apt install iproute2"},
+		{"a pipe", aLinux(), func(f *Facts) { f.Console = false }, "terminal", Info, "without colours"},
+		{"no Unicode", aLinux(), func(f *Facts) { f.Unicode = false }, "terminal", Info, "LANG=C.UTF-8"},
 
-		{"Rosetta", darwin(), func(f *Facts) { f.Arch, f.Emulated = "amd64", true }, "system", Warning, "arm64"},
-		{"macOS with the old queue", darwin(), func(f *Facts) { f.Sysctl["kern.ipc.somaxconn"] = "128" }, "accept queue", Warning, "sysctl kern.ipc.somaxconn=4096"},
-		{"macOS with few files", darwin(), func(f *Facts) { f.Sysctl["kern.maxfilesperproc"] = "10240" }, "descriptors", Warning, "kern.maxfilesperproc"},
-		{"macOS's lessons", darwin(), func(f *Facts) {}, "lessons", Info, "seccomp=unconfined"},
-		{"macOS without nc", darwin(), func(f *Facts) { f.Tools["nc"] = "" }, "tools", Info, "not found: nc"},
+		{"Rosetta", aMac(), func(f *Facts) { f.Arch, f.Emulated = "amd64", true }, "system", Warning, "arm64"},
+		{"macOS with the old queue", aMac(), func(f *Facts) { f.Sysctl["kern.ipc.somaxconn"] = "128" }, "accept queue", Warning, "sysctl kern.ipc.somaxconn=4096"},
+		{"macOS with few files", aMac(), func(f *Facts) { f.Sysctl["kern.maxfilesperproc"] = "10240" }, "descriptors", Warning, "kern.maxfilesperproc"},
+		{"macOS's lessons", aMac(), func(f *Facts) {}, "lessons", Info, "seccomp=unconfined"},
+		{"macOS without nc", aMac(), func(f *Facts) { f.Tools["nc"] = "" }, "tools", Info, "not found: nc"},
 
-		{"Windows 7", windows(), func(f *Facts) { f.Kernel = "6.1.7601" }, "kernel", Problem, "Windows 10"},
-		{"Windows without WSL", windows(), func(f *Facts) { f.WSL = false }, "lessons", Info, "wsl --install"},
-		{"Windows's ports", windows(), func(f *Facts) {}, "ports", Info, "netsh"},
-		{"the old console", windows(), func(f *Facts) { f.Color, f.Unicode = false, false }, "terminal", Info, "Windows Terminal"},
-		{"Wine", windows(), func(f *Facts) { f.Virtual = "Wine" }, "runs in", Warning, "lesson 05"},
+		{"Windows 7", aPC(), func(f *Facts) { f.Kernel = "6.1.7601" }, "kernel", Problem, "Windows 10"},
+		{"Windows without WSL", aPC(), func(f *Facts) { f.WSL = false }, "lessons", Info, "wsl --install"},
+		{"Windows's ports", aPC(), func(f *Facts) {}, "ports", Info, "netsh"},
+		{"the old console", aPC(), func(f *Facts) { f.Color, f.Unicode = false, false }, "terminal", Info, "Windows Terminal"},
+		{"Wine", aPC(), func(f *Facts) { f.Virtual = "Wine" }, "runs in", Warning, "lesson 05"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := tc.from
@@ -153,7 +153,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	f := linux()
+	f := aLinux()
 	f.Sysctl["net.core.somaxconn"] = "128"
 	enough := map[string]bool{}
 	for _, s := range Settings(f) {
@@ -162,8 +162,8 @@ func TestSettings(t *testing.T) {
 	}
 	assert.Equal(t, map[string]bool{"fs.nr_open": true, "fs.file-max": true, "net.core.somaxconn": false, "net.ipv4.tcp_max_syn_backlog": true,
 		"net.ipv4.ip_local_port_range": false, "net.ipv4.tcp_mem": false}, enough)
-	assert.Empty(t, Settings(darwin()))
-	assert.NotNil(t, Settings(windows()), "JSON has a list, if an empty one")
+	assert.Empty(t, Settings(aMac()))
+	assert.NotNil(t, Settings(aPC()), "JSON has a list, if an empty one")
 }
 
 func TestReadsGoMod(t *testing.T) {

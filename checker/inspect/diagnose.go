@@ -131,9 +131,19 @@ func (c *kase) busiest() []threadUse {
 
 func (c *kase) busy() bool { return c.demand >= busy }
 
+// enough is the processor time from which the kernel's part of it, which is counted in
+// steps of 10 ms, says something.
+const enough = 100 * time.Millisecond
+
 // computes tells a busy process that works for itself from one that is in the kernel
-// again and again.
-func (c *kase) computes() bool { return c.busy() && c.system < 0.05 }
+// again and again, by its busiest thread.
+func (c *kase) computes() bool {
+	if !c.busy() || len(c.threads) == 0 {
+		return false
+	}
+	t := slices.MaxFunc(c.threads, func(a, b threadUse) int { return cmp.Compare(a.used, b.used) })
+	return t.used >= enough && share(t.system, t.used) < 0.1
+}
 
 func (t *track) first() probe.Socket { return t.seen[0] }
 func (t *track) last() probe.Socket  { return t.seen[len(t.seen)-1] }
@@ -602,7 +612,7 @@ func (c *kase) inputFinding(how string, group []*track) Finding {
 		f.ID, f.State = "readable-not-read", Problem
 		f.Text = fmt.Sprintf("%s can be read, epoll reports it at every wait, and nobody reads.", who)
 		if c.busy() {
-			f.Text += " So it spins."
+			f.Text += " So it spins; or it has one long computation under way, if perf top says so."
 		}
 		f.Figures = append(f.Figures, c.cpuFigure())
 		f.Do = "Read when EPOLLIN is reported; to pause, take EPOLLIN out of the interest list."

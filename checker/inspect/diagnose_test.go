@@ -130,6 +130,11 @@ func TestDiagnoses(t *testing.T) {
 			s.socket.Unread = 10
 		}, "note no-goroutine-reads", "no goroutine reads there"},
 		{"level-triggered and not read", func(s *scene) { s.socket.Unread = 10; s.hot(0.5) }, "problem readable-not-read", "So it spins"},
+		{"a process that got little of the processor", func(s *scene) {
+			s.socket.Unread = 10
+			s.hot(0)
+			s.thread.Waited, s.thread.Used = s.thread.Used, 10*time.Millisecond
+		}, "problem readable-not-read", "one long computation"},
 		{"one-shot, with a worker", func(s *scene) { s.entry.Events = epollOneShot | 0x18; s.socket.Unread = 10 }, "note one-shot-not-armed-again", ""},
 		{"reading switched off", func(s *scene) { s.entry.Events = 0x18; s.socket.Unread = 10; s.lying(time.Minute) }, "problem reading-paused", ""},
 		{"a proxy that waits for its other side", func(s *scene) {
