@@ -28,7 +28,7 @@ func Inspect(ctx context.Context, pid int, d time.Duration) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	p := &process{pid: s.PID, protocols: map[uint64]string{}}
+	p := &process{pid: s.PID, protocols: map[uint64]string{}, dead: map[uint64]bool{}}
 	var seen []Look
 	var begin time.Time
 	for {
@@ -144,6 +144,7 @@ func explain(pid int, name string, err error) error {
 type process struct {
 	pid       int
 	protocols map[uint64]string // of sockets that are in no table, by inode
+	dead      map[uint64]bool   // TCP sockets that have no connection
 	large     bool
 }
 
@@ -154,11 +155,9 @@ func (p *process) look() (Look, error) {
 		return l, err
 	}
 	p.large = len(l.FDs) > 100_000
-	all, err := probe.Sockets(p.pid)
-	if err != nil {
+	if err := p.sockets(&l); err != nil {
 		return l, err
 	}
-	p.sockets(&l, all)
 	p.lists(&l)
 	if l.Rings, err = probe.Rings(p.pid); err != nil {
 		return l, err
@@ -178,40 +177,64 @@ func (p *process) look() (Look, error) {
 	return l, nil
 }
 
-// sockets finds the process's own among all TCP sockets, and the clients that wait for
-// its listeners.
-func (p *process) sockets(l *Look, all []probe.Socket) {
-	byInode := make(map[uint64]probe.Socket, len(all))
-	for _, s := range all {
-		if s.Inode != 0 {
-			byInode[s.Inode] = s
+// sockets finds the process's own TCP sockets, and the clients that wait for its
+// listeners.
+func (p *process) sockets(l *Look) error {
+	own := map[uint64]bool{}
+	for _, fd := range l.FDs {
+		if n := inode(fd); n != 0 {
+			own[n] = true
 		}
 	}
-	l.Sockets = map[uint64]probe.Socket{}
-	ports := map[uint16]bool{}
+	list, err := probe.Sockets(p.pid, own, false)
+	if err != nil {
+		return err
+	}
+	if !p.found(l, list) {
+		if list, err = probe.Sockets(p.pid, own, true); err != nil {
+			return err
+		}
+		p.found(l, list)
+	}
+	for i := range l.FDs {
+		if fd := &l.FDs[i]; fd.Kind == "tcp" && fd.State == "" {
+			p.dead[inode(*fd)] = true
+		}
+	}
+	return nil
+}
+
+// found enters list into l. It is false if a TCP socket is not in list and was not
+// known to be without a connection.
+func (p *process) found(l *Look, list []probe.Socket) bool {
+	l.Sockets, l.Waiting = map[uint64]probe.Socket{}, nil
+	for _, s := range list {
+		switch {
+		case s.Inode != 0:
+			l.Sockets[s.Inode] = s
+		case s.State == "ESTABLISHED" || s.State == "CLOSE_WAIT":
+			l.Waiting = append(l.Waiting, s)
+		}
+	}
+	all := true
 	for i := range l.FDs {
 		fd := &l.FDs[i]
 		n := inode(*fd)
 		if n == 0 {
 			continue
 		}
-		s, ok := byInode[n]
+		s, ok := l.Sockets[n]
 		if !ok {
 			fd.Kind = p.kind(fd.Num, n)
+			all = all && (fd.Kind != "tcp" || p.dead[n])
 			continue
 		}
 		fd.Kind, fd.Local, fd.Remote, fd.State = "tcp", s.Local, s.Remote, s.State
-		l.Sockets[n] = s
 		if s.State == "LISTEN" {
 			fd.Kind = "listener"
-			ports[s.Local.Port()] = true
 		}
 	}
-	for _, s := range all {
-		if s.Inode == 0 && ports[s.Local.Port()] && (s.State == "ESTABLISHED" || s.State == "CLOSE_WAIT") {
-			l.Waiting = append(l.Waiting, s)
-		}
-	}
+	return all
 }
 
 // kind names a socket that is in no table of TCP sockets: one of another protocol, or a

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,53 +17,118 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketOf is the socket of connection c, by both ways that there are.
-func socketsOf(t *testing.T, c *net.TCPConn) (diag, table Socket) {
+// socketOf is the kernel's own of c, from sock_diag or, much slower on a machine with many
+// connections, from the table.
+func socketOf(t *testing.T, c *net.TCPConn, list func(own map[uint64]bool) ([]Socket, error)) Socket {
 	local := c.LocalAddr().(*net.TCPAddr).AddrPort()
-	for i, list := range []func() ([]Socket, error){diagnosed, func() ([]Socket, error) { return tabled(os.Getpid()) }} {
-		all, err := list()
+	all, err := list(ownInodes(t))
+	require.NoError(t, err)
+	for _, s := range all {
+		if s.Local == local && s.Inode != 0 && s.State != "LISTEN" {
+			return s
+		}
+	}
+	require.Fail(t, "not found", "%v is not among %d sockets", local, len(all))
+	return Socket{}
+}
+
+func byDiag(own map[uint64]bool) ([]Socket, error)  { return diagnosed(own, true) }
+func byTable(own map[uint64]bool) ([]Socket, error) { return tabled(os.Getpid(), own) }
+
+func ownInodes(t *testing.T) map[uint64]bool {
+	fds, err := OpenFiles(os.Getpid())
+	require.NoError(t, err)
+	own := map[uint64]bool{}
+	for _, fd := range fds {
+		var inode uint64
+		if n, _ := fmt.Sscanf(fd.Target, "socket:[%d]", &inode); n == 1 {
+			own[inode] = true
+		}
+	}
+	return own
+}
+
+// The kernel lets pass what has the listeners' ports: 1, 2, 3 and 90 of them.
+func TestAsksForThePortsOfTheListeners(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 90, 120} {
+		var all []io.Closer
+		ports := map[uint16]bool{}
+		for range n {
+			ln, err := net.Listen("tcp4", "127.0.0.1:0")
+			require.NoError(t, err)
+			c, err := net.Dial("tcp4", ln.Addr().String())
+			require.NoError(t, err)
+			s, err := ln.Accept()
+			require.NoError(t, err)
+			waits, err := net.Dial("tcp4", ln.Addr().String())
+			require.NoError(t, err)
+			all = append(all, ln, c, s, waits)
+			ports[uint16(ln.Addr().(*net.TCPAddr).Port)] = true
+		}
+		list, err := diagnosed(ownInodes(t), false)
 		require.NoError(t, err)
-		found := false
-		for _, s := range all {
-			if s.Local == local && s.Inode != 0 && s.State != "LISTEN" {
-				*[]*Socket{&diag, &table}[i] = s
-				found = true
+		count := map[string]int{}
+		for _, s := range list {
+			switch {
+			case !ports[s.Local.Port()]:
+				count["other"]++
+			case s.Inode == 0:
+				count["waits"]++
+			default:
+				count[s.State]++
 			}
 		}
-		require.True(t, found, "%v is not among %d sockets", local, len(all))
+		assert.Equal(t, n, count["LISTEN"])
+		assert.Equal(t, n, count["ESTABLISHED"])
+		assert.Equal(t, n, count["waits"])
+		if n <= 100 {
+			assert.Zero(t, count["other"], "the clients' ends have other ports")
+		}
+		for _, c := range all {
+			c.Close()
+		}
 	}
-	return diag, table
+	list, err := diagnosed(map[uint64]bool{}, false)
+	require.NoError(t, err)
+	assert.Empty(t, list)
 }
 
 func TestSocketsAreTheSameInBothSources(t *testing.T) {
 	client, server := pair(t)
+	fd, ok := SocketByPeer(os.Getpid(), client.LocalAddr().(*net.TCPAddr).AddrPort())
+	require.True(t, ok)
+	until := func(what string, f func(s Sock) bool) {
+		require.Eventually(t, func() bool { s, err := Queues(fd.Num); return err == nil && f(s) }, 10*time.Second, time.Millisecond, what)
+	}
 	client.Write([]byte("hello"))
-	time.Sleep(10 * time.Millisecond)
-	diag, table := socketsOf(t, server)
-	assert.True(t, diag.Counted)
-	assert.Equal(t, 5, diag.Unread)
-	assert.Zero(t, diag.Read)
-	assert.Equal(t, 5, table.Unread)
-	assert.Equal(t, diag.Inode, table.Inode)
-	assert.Equal(t, diag.Remote, table.Remote)
-	assert.Equal(t, "ESTABLISHED", table.State)
+	until("hello", func(s Sock) bool { return s.Unread == 5 })
+	s := socketOf(t, server, byDiag)
+	assert.True(t, s.Counted)
+	assert.Equal(t, 5, s.Unread)
+	assert.Zero(t, s.Read)
+	assert.Equal(t, "ESTABLISHED", s.State)
 
 	server.Read(make([]byte, 3))
 	client.CloseWrite()
-	require.Eventually(t, func() bool { diag, table = socketsOf(t, server); return diag.State == "CLOSE_WAIT" }, 5*time.Second, time.Millisecond)
+	until("the end", func(s Sock) bool { return s.State == "CLOSE_WAIT" })
+	diag, table := socketOf(t, server, byDiag), socketOf(t, server, byTable)
 	assert.Equal(t, uint64(3), diag.Read)
+	assert.Equal(t, diag.Inode, table.Inode)
+	assert.Equal(t, diag.Remote, table.Remote)
 	for _, s := range []Socket{diag, table} {
+		assert.Equal(t, "CLOSE_WAIT", s.State)
 		assert.Equal(t, 2, s.Unread)
 		assert.True(t, s.EndUnread)
 	}
 	server.Read(make([]byte, 3))
 	server.Read(make([]byte, 3)) // the end
-	diag, _ = socketsOf(t, server)
-	assert.False(t, diag.EndUnread)
-	assert.Zero(t, diag.Unread)
+	s = socketOf(t, server, byDiag)
+	assert.False(t, s.EndUnread)
+	assert.Zero(t, s.Unread)
 
 	server.Write([]byte("answer"))
-	require.Eventually(t, func() bool { diag, _ = socketsOf(t, server); return diag.Acked == 6 }, 5*time.Second, time.Millisecond)
+	until("the answer is acknowledged", func(s Sock) bool { return s.Unsent == 0 })
+	assert.Equal(t, uint64(6), socketOf(t, server, byDiag).Acked)
 }
 
 func TestListenersBacklog(t *testing.T) {
@@ -74,7 +141,7 @@ func TestListenersBacklog(t *testing.T) {
 	c, err := net.DialTCP("tcp4", nil, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*unix.SockaddrInet4).Port})
 	require.NoError(t, err)
 	defer c.Close()
-	all, err := diagnosed()
+	all, err := diagnosed(ownInodes(t), false)
 	require.NoError(t, err)
 	waiting := 0
 	for _, s := range all {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,16 +18,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets lists the TCP sockets of the network namespace in which process pid lives,
-// all processes' and those of none, but not those in TIME_WAIT. It asks sock_diag(7);
-// where that is not to be had, as for another namespace, it reads /proc/PID/net.
-func Sockets(pid int) ([]Socket, error) {
+// Sockets lists the TCP sockets of process pid, whose inodes are in own, and the
+// connections that nobody has accepted yet on the ports of its listeners (of other
+// processes' listeners on those ports, too). It asks sock_diag(7); where that is not to be
+// had, as for another network namespace, it reads /proc/PID/net. Sockets that have no
+// connection are in neither. A socket that the process has opened to another's port may be
+// left out if all is false: then the kernel is asked for the listeners' ports alone, which
+// spares it, and us, all the others of a machine that has hundreds of thousands.
+func Sockets(pid int, own map[uint64]bool, all bool) ([]Socket, error) {
 	if SameNetwork(pid) {
-		if list, err := diagnosed(); err == nil {
+		if list, err := diagnosed(own, all); err == nil {
 			return list, nil
 		}
 	}
-	return tabled(pid)
+	return tabled(pid, own)
 }
 
 // SameNetwork tells whether process pid is in this process's network namespace; also
@@ -48,30 +53,87 @@ const (
 	memInfoDrops = 8 // SK_MEMINFO_DROPS
 
 	timerProbe = 4 // idiag_timer: the zero window probe
-	timeWait   = 6 // TCP_TIME_WAIT
+
+	timeWait = 6  // TCP_TIME_WAIT
+	listen   = 10 // TCP_LISTEN
 )
 
-// diagnosed asks sock_diag(7) for all TCP sockets of this namespace.
-func diagnosed() ([]Socket, error) {
+// diagnosed asks sock_diag(7): first for the listeners of this namespace.
+func diagnosed(own map[uint64]bool, all bool) ([]Socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5})
-	var list []Socket
+	listeners, err := dump(fd, 1<<listen, nil, func(inode uint64, _ uint16) bool { return own[inode] })
+	if err != nil {
+		return nil, err
+	}
+	ports := map[uint16]bool{}
+	for _, l := range listeners {
+		ports[l.Local.Port()] = true
+	}
+	keep := func(inode uint64, port uint16) bool { return own[inode] || inode == 0 && ports[port] }
+	var filter []byte
+	if !all {
+		if len(ports) == 0 {
+			return nil, nil
+		}
+		filter = portFilter(ports)
+	}
+	rest, err := dump(fd, ^uint32(1<<timeWait|1<<listen), filter, keep)
+	return append(listeners, rest...), err
+}
+
+// portFilter is a program for the kernel, of struct inet_diag_bc_op, that lets sockets with
+// one of these local ports pass; nil, which lets all pass, if they are too many for one.
+func portFilter(ports map[uint16]bool) []byte {
+	if len(ports) > 100 {
+		return nil
+	}
+	const atLeast, atMost, jump = 2, 3, 1 // INET_DIAG_BC_S_GE, S_LE, JMP
+	var program []byte
+	op := func(code, yes byte, no int) {
+		program = binary.NativeEndian.AppendUint16(append(program, code, yes), uint16(no))
+	}
+	left := 20*len(ports) - 4 // the last has no jump
+	for port := range ports {
+		op(atLeast, 8, 20) // else to the next port's, or beyond the end: refused
+		op(0, 0, int(port))
+		op(atMost, 8, 12)
+		op(0, 0, int(port))
+		if left -= 16; left > 0 {
+			op(jump, 4, left) // to the end: let pass
+			left -= 4
+		}
+	}
+	return program
+}
+
+// dump asks for all TCP sockets in these states that filter lets pass and keep wants.
+func dump(fd int, states uint32, filter []byte, keep func(inode uint64, port uint16) bool) (list []Socket, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		request := binary.NativeEndian.AppendUint32(nil, unix.SizeofNlMsghdr+diagRequest)
+		length := unix.SizeofNlMsghdr + diagRequest
+		if filter != nil {
+			length += unix.SizeofRtAttr + len(filter)
+		}
+		request := binary.NativeEndian.AppendUint32(nil, uint32(length))
 		request = binary.NativeEndian.AppendUint16(request, unix.SOCK_DIAG_BY_FAMILY)
 		request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 		request = append(request, make([]byte, 8)...) // sequence number and sender: one question at a time needs neither
 		request = append(request, family, unix.IPPROTO_TCP, 1<<(diagInfo-1)|1<<(diagMemInfo-1), 0)
-		request = binary.NativeEndian.AppendUint32(request, ^uint32(1<<timeWait))
+		request = binary.NativeEndian.AppendUint32(request, states)
 		request = append(request, make([]byte, 48)...) // any addresses
+		if filter != nil {
+			request = binary.NativeEndian.AppendUint16(request, uint16(unix.SizeofRtAttr+len(filter)))
+			request = binary.NativeEndian.AppendUint16(request, 1) // INET_DIAG_REQ_BYTECODE
+			request = append(request, filter...)
+		}
 		if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 			return nil, err
 		}
-		if list, err = diagAnswers(fd, list); err != nil {
+		if list, err = diagAnswers(fd, list, keep); err != nil {
 			return nil, err
 		}
 	}
@@ -79,7 +141,7 @@ func diagnosed() ([]Socket, error) {
 }
 
 // diagAnswers appends what comes until the end of one dump.
-func diagAnswers(fd int, list []Socket) ([]Socket, error) {
+func diagAnswers(fd int, list []Socket, keep func(inode uint64, port uint16) bool) ([]Socket, error) {
 	buf := make([]byte, 64<<10) // the kernel sends at most 32 KiB at once
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
@@ -103,6 +165,9 @@ func diagAnswers(fd int, list []Socket) ([]Socket, error) {
 				}
 				return nil, unix.EPROTO
 			case unix.SOCK_DIAG_BY_FAMILY:
+				if len(m.Data) < diagMessage || !keep(uint64(binary.NativeEndian.Uint32(m.Data[68:])), binary.BigEndian.Uint16(m.Data[4:])) {
+					continue
+				}
 				if s, ok := diagSocket(m.Data); ok {
 					list = append(list, s)
 				}
@@ -180,7 +245,18 @@ func (s *Socket) counters(value []byte, queued int) {
 }
 
 // tabled reads the TCP sockets from /proc/PID/net/tcp and tcp6, see proc_pid_net(5).
-func tabled(pid int) ([]Socket, error) {
+func tabled(pid int, own map[uint64]bool) ([]Socket, error) {
+	all, err := tabledAll(pid)
+	ports := map[uint16]bool{}
+	for _, s := range all {
+		if s.State == "LISTEN" && own[s.Inode] {
+			ports[s.Local.Port()] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(s Socket) bool { return !own[s.Inode] && (s.Inode != 0 || !ports[s.Local.Port()]) }), err
+}
+
+func tabledAll(pid int) ([]Socket, error) {
 	var list []Socket
 	for _, name := range []string{"tcp", "tcp6"} {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name))
