@@ -81,7 +81,6 @@ watch     one RUN object a line for each run
 hint      {"lesson", "step", "number", "of", "text"}
 reset     {"lesson", "backup", "files": []}
 solution  {"lesson", "shown", "diff"}
-doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value", "cure"}]}
 bench     {"kind", "time", "machine", "rounds", "window_seconds", "pinned",
            "rows": [{"subject", "runs", "scenario", "samples": [], "problem"}],
            "memory": [{"subject", "connections", "bytes_per_connection"}],
@@ -92,5 +91,23 @@ bench     {"kind", "time", "machine", "rounds", "window_seconds", "pinned",
           times in microseconds; a processor time of one for a message is one second
           for a million; -check-syscalls: {"checked": [{"subject", "call", "counted",
           "kernel", "ok"}]}; compare: {"a", "b", "notes", "changes": []}
+doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value",
+           "means", "cure"}], "settings": [{"name", "now", "wanted", "does",
+           "enough"}]}
+inspect   {"pid", "name", "command", "looks", "seconds", "notes": [], "cpu",
+           "demand", "threads", "busiest": [{"id", "name", "cpu", "demand",
+           "system", "where"}], "doing": {"running": 1}, "memory", "descriptors": {"open", "soft", "hard",
+           "nr_open", "kinds": {"tcp": 3}}, "listeners": [{"fd", "local",
+           "waiting", "backlog", "drops", "dropped"}], "sockets": [{"fd",
+           "state", "local", "remote", "unread", "end_unread", "unsent", "read",
+           "acked", "watched": [{"epoll", "events", "data"}]}], "epoll": [{"fd",
+           "entries": [{"fd", "events", "data", "what", "ghost", "unread",
+           "unsent"}]}], "rings": [{"fd", "sq_head", "sq_tail", "sq_entries",
+           "cq_head", "cq_tail", "cq_entries", "overflow", "waiting": {"recv":
+           3}, "files", "buffers", "sq_thread"}], "listen_overflows",
+           "listen_drops", "findings": [{"id", "state": "problem|note", "text",
+           "figures": [{"name", "text"}], "do", "read", "fds": []}]}
+          cpu and demand in processors, memory in bytes; backlog, drops and
+          sq_thread -1: not known, or none; with -watch one object after another
 verify    one object a line: {"lesson", "check", "ok", "seconds", "problem"}
 `

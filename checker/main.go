@@ -85,6 +85,8 @@ func init() {
 			detail: benchDetail, flags: benchFlags, run: runBench, many: true},
 		{name: "list", args: "[LESSON]", summary: "the lessons, their steps and tests", run: runList},
 		{name: "doctor", summary: "what this machine can do, and cures for what it cannot", run: runDoctor},
+		{name: "inspect", args: "PID [-for 1s]", summary: "what a server is doing, any on this machine, and what is wrong with it (Linux)",
+			detail: "Exit status 1: it found a problem; 3: the process cannot be looked at.", flags: inspectFlags, run: runInspect},
 		{name: "verify", args: "[LESSON]", summary: "for maintainers: solutions pass, mutants are caught",
 			flags: verifyFlags, run: runVerify},
 		{name: "help", args: "[COMMAND|json]", summary: "this text; a command's flags; the -json format", run: runHelp},
@@ -163,7 +165,7 @@ func (a *app) dispatch(args []string) error {
 		}
 		return err
 	}
-	if n := strings.Count(v.args, "LESSON") + strings.Count(v.args, "COMMAND"); !v.many && len(positional) > min(n, 1) {
+	if n := strings.Count(v.args, "LESSON") + strings.Count(v.args, "COMMAND") + strings.Count(v.args, "PID"); !v.many && len(positional) > min(n, 1) {
 		return usage("%s: unexpected argument %q; the command is: %s", v.name, positional[len(positional)-1], v.usage())
 	}
 	if v.name != "help" {

@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"iolab/checker/runner"
 )
 
-// Serve, doctor and verify: programs of the lab that the checker builds and runs in the
+// Serve, doctor, inspect and verify: programs of the lab that the checker builds and runs in the
 // foreground.
 
 func runServe(a *app, args []string) error {
@@ -76,6 +78,25 @@ func (a *app) foreground(pkg string, args []string) error {
 // wait for golang.org/x/sys to be compiled.
 func runDoctor(a *app, _ *flag.FlagSet, _ []string) error {
 	return a.foreground("./checker/doctor/doctor", a.style())
+}
+
+func inspectFlags(f *flag.FlagSet) {
+	f.Duration("for", time.Second, "look for this long: what lasts as long is taken for a fault")
+	f.Bool("all", false, "show every socket and entry, not the first few")
+	f.Bool("watch", false, "look again and again, until Ctrl-C")
+}
+
+// runInspect runs the inspector, a program of its own like the doctor.
+func runInspect(a *app, f *flag.FlagSet, args []string) error {
+	if len(args) == 0 {
+		return usage("inspect needs a process id, as in: go run ./checker inspect 4711 (ss -ltnp shows who listens)")
+	}
+	if pid, err := strconv.Atoi(args[0]); err != nil || pid <= 0 {
+		return usage("%q is no process id; pidof NAME and ss -ltnp show them", args[0])
+	}
+	pass := append(a.style(), fmt.Sprintf("-for=%v", value[time.Duration](f, "for")),
+		fmt.Sprintf("-all=%v", value[bool](f, "all")), fmt.Sprintf("-watch=%v", value[bool](f, "watch")))
+	return a.foreground("./checker/inspect/inspect", append(pass, args[0]))
 }
 
 // style are the flags that every program of the checker's has.

@@ -1,17 +1,8 @@
 // Package doctor looks at what this machine can do for the lab, and knows the cure
-// for what it cannot.
+// for what it cannot. It gathers [Facts], on each system in its own way, and judges
+// them, everywhere in the same: so the judgement is tested for all systems on one. It
+// changes nothing.
 package doctor
-
-import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"runtime"
-	"strconv"
-	"strings"
-)
 
 // State says how good a thing is.
 type State string
@@ -29,78 +20,28 @@ type Check struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	Value string `json:"value"`
+	Means string `json:"means,omitempty"` // for which lesson, if anything
 	Cure  string `json:"cure,omitempty"`
 }
 
+// Setting is a kernel setting that measurements with many connections may need. The
+// lab recommends it and never sets it.
+type Setting struct {
+	Name   string `json:"name"`
+	Now    string `json:"now"`
+	Wanted string `json:"wanted"`
+	Does   string `json:"does"`
+	Enough bool   `json:"enough"` // Now will do
+}
+
+// Report is all that the doctor says.
+type Report struct {
+	Checks   []Check   `json:"checks"`
+	Settings []Setting `json:"settings"`
+}
+
 // Examine looks at everything. root is the clone.
-func Examine(root string) []Check {
-	checks := []Check{{"system", Info, runtime.GOOS + "/" + runtime.GOARCH + ", " + plural(runtime.NumCPU(), "CPU"), ""}}
-	checks = append(checks, goVersion(root), disk(root))
-	checks = append(checks, system()...)
-	return checks
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-var version = regexp.MustCompile(`go(\d+)\.(\d+)`)
-
-func goVersion(root string) Check {
-	c := Check{Name: "go", State: OK}
-	cmd := exec.Command("go", "env", "GOVERSION")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		c.State, c.Value = Problem, "no go command that works"
-		c.Cure = "install Go from https://go.dev/dl/ and add its bin folder to PATH"
-		return c
-	}
-	c.Value = strings.TrimSpace(string(out))
-	mod, _ := os.ReadFile(filepath.Join(root, "go.mod"))
-	var want string
-	for line := range strings.Lines(string(mod)) {
-		if v, ok := strings.CutPrefix(line, "go "); ok {
-			want = "go" + strings.TrimSpace(v)
-		}
-	}
-	c.Value += " (the lab needs " + want + ")"
-	if older(c.Value, want) {
-		c.State, c.Cure = Problem, "install "+want+" or newer, or let the go command fetch it: GOTOOLCHAIN=auto"
-	}
-	return c
-}
-
-// older compares major and minor version.
-func older(have, want string) bool {
-	h, w := version.FindStringSubmatch(have), version.FindStringSubmatch(want)
-	if h == nil || w == nil {
-		return false
-	}
-	for i := 1; i <= 2; i++ {
-		a, _ := strconv.Atoi(h[i])
-		b, _ := strconv.Atoi(w[i])
-		if a != b {
-			return a < b
-		}
-	}
-	return false
-}
-
-func disk(root string) Check {
-	dir := filepath.Join(root, ".iolab")
-	err := os.MkdirAll(dir, 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.CreateTemp(dir, "try-"); err == nil {
-			f.Close()
-			os.Remove(f.Name())
-			return Check{"progress", OK, "can be kept in " + dir, ""}
-		}
-	}
-	return Check{"progress", Warning, fmt.Sprintf("cannot be kept: %v", err),
-		"everything works, but the map forgets; make the folder writable to change that"}
+func Examine(root string) Report {
+	f := gather(root)
+	return Report{Judge(f), Settings(f)}
 }

@@ -26,9 +26,23 @@ func EpollTable(pid, fd int) ([]Interest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var table []Interest
+	table, err := parseEpoll(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("fdinfo of epoll descriptor %d: %w", fd, err)
+	}
 	same := map[int]int{} // how many entries before this one have the same number
-	for line := range strings.Lines(string(text)) {
+	for i := range table {
+		e := &table[i]
+		e.Ghost = isGhost(pid, fd, *e, same[e.FD])
+		same[e.FD]++
+	}
+	return table, nil
+}
+
+// parseEpoll reads the fdinfo of an epoll instance.
+func parseEpoll(text string) ([]Interest, error) {
+	var table []Interest
+	for line := range strings.Lines(text) {
 		// tfd:        8 events:     2001 data: 100000008  pos:0 ino:1234 sdev:8
 		rest, ok := strings.CutPrefix(line, "tfd:")
 		if !ok {
@@ -37,10 +51,8 @@ func EpollTable(pid, fd int) ([]Interest, error) {
 		var i Interest
 		var pos int64
 		if _, err := fmt.Sscanf(rest, "%d events: %x data: %x pos:%d ino:%x", &i.FD, &i.Events, &i.Data, &pos, &i.Inode); err != nil {
-			return nil, fmt.Errorf("fdinfo of epoll descriptor %d: %q: %w", fd, strings.TrimSpace(line), err)
+			return nil, fmt.Errorf("%q: %w", strings.TrimSpace(line), err)
 		}
-		i.Ghost = isGhost(pid, fd, i, same[i.FD])
-		same[i.FD]++
 		table = append(table, i)
 	}
 	return table, nil

@@ -92,6 +92,9 @@ type Thread struct {
 	Arg       uint64 // and its first argument: of most calls the descriptor
 }
 
+// Unlimited is a limit that is none.
+const Unlimited = ^uint64(0)
+
 // Interest is one entry of an epoll interest list.
 type Interest struct {
 	FD     int
@@ -99,6 +102,19 @@ type Interest struct {
 	Data   uint64 // what the program registered
 	Inode  uint64 // of the open file
 	Ghost  bool   // FD is closed now, or names another file: a duplicate keeps the entry alive
+}
+
+// Ring is what the kernel tells of an io_uring in proc_pid_fdinfo(5).
+type Ring struct {
+	FD             int
+	SqHead, SqTail uint32         // submissions taken by the kernel, and published
+	CqHead, CqTail uint32         // completions taken, and published by the kernel
+	SqEntries      uint32         // places in the submission queue
+	CqEntries      uint32         // and in the completion queue
+	Overflow       int            // completions that had no room
+	Waiting        map[string]int // operations that wait for their file to be ready, by name
+	Files, Buffers int            // places in the tables of registered files and buffers
+	SqThread       int            // the kernel's thread that polls for submissions, -1 for none
 }
 
 // Sock is the kernel's view of one TCP socket.

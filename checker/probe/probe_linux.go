@@ -33,8 +33,7 @@ func stateName(n int) string {
 // themselves, and looks those of another up in /proc/PID/net; the Kind of one that is
 // not found there is "socket". Another user's process can be listed by root only.
 func FDs(pid int) ([]FD, error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	links, err := os.ReadDir(dir)
+	fds, err := OpenFiles(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +41,27 @@ func FDs(pid int) ([]FD, error) {
 	var sockets map[string]FD
 	if !own {
 		sockets, _ = readSocketTables(pid)
+	}
+	for i := range fds {
+		fd := &fds[i]
+		if inode, ok := strings.CutPrefix(fd.Target, "socket:["); ok {
+			if own {
+				describeOwn(fd)
+			} else if s, ok := sockets[strings.TrimSuffix(inode, "]")]; ok {
+				fd.Kind, fd.Local, fd.Remote, fd.State = s.Kind, s.Local, s.Remote, s.State
+			}
+		}
+	}
+	return fds, nil
+}
+
+// OpenFiles is [FDs] without a look at the sockets, all of which are of the kind
+// "socket".
+func OpenFiles(pid int) ([]FD, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	links, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
 	}
 	fds := make([]FD, 0, len(links))
 	for _, link := range links {
@@ -53,15 +73,7 @@ func FDs(pid int) ([]FD, error) {
 		if err != nil || target == dir {
 			continue // closed since, or the listing's own
 		}
-		fd := FD{Num: num, Target: target, Kind: kindOf(target)}
-		if inode, ok := strings.CutPrefix(target, "socket:["); ok {
-			if own {
-				describeOwn(&fd)
-			} else if s, ok := sockets[strings.TrimSuffix(inode, "]")]; ok {
-				fd.Kind, fd.Local, fd.Remote, fd.State = s.Kind, s.Local, s.Remote, s.State
-			}
-		}
-		fds = append(fds, fd)
+		fds = append(fds, FD{Num: num, Target: target, Kind: kindOf(target)})
 	}
 	slices.SortFunc(fds, func(a, b FD) int { return a.Num - b.Num })
 	return fds, nil
@@ -244,8 +256,9 @@ func socketRow(name string, fields []string) (inode string, fd FD) {
 	}
 	fd = FD{Kind: strings.TrimSuffix(name, "6"), Local: procAddr(fields[1]), Remote: procAddr(fields[2])}
 	if fd.Kind == "tcp" {
-		state, _ := strconv.ParseUint(fields[3], 16, 8)
-		fd.State = stateName(int(state))
+		if s, ok := tcpRow(fields); ok {
+			fd.State = s.State
+		}
 		if fd.State == "LISTEN" {
 			fd.Kind = "listener"
 		}

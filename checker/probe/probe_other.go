@@ -46,3 +46,6 @@ func ProcessCPU(pid int) (time.Duration, error) {
 
 // RSS is available on Linux only.
 func RSS(int) (int64, error) { return 0, unavailable("resident memory") }
+
+// SyscallName knows the names on Linux only.
+func SyscallName(number int) string { return fmt.Sprintf("system call %d", number) }

@@ -131,7 +131,7 @@ func (q quoted) verb(words []string) error {
 		return fmt.Errorf("the checker has no command %q", name)
 	}
 	for _, w := range words {
-		if strings.HasPrefix(w, "-") || placeholder.MatchString(w) || name == "help" || name == "bench" {
+		if strings.HasPrefix(w, "-") || placeholder.MatchString(w) || name == "help" || name == "bench" || name == "inspect" {
 			continue
 		}
 		if l, _, err := catalogue.Find(w); err != nil && (l.Folder == "" || l.Ready()) {
