@@ -4,12 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
 	"iolab/lessons/engine"
 )
+
+// start runs a server as its main does, with an echo on the engine of newEngine.
+func start(args []string, logTo io.Writer, newEngine func(engine.Config, engine.Handler) (engine.Engine, error)) int {
+	return run(args, strings.NewReader(""), io.Discard, logTo, Service{
+		New: func(cfg engine.Config, timed func(engine.Handler) engine.Handler) (engine.Engine, error) {
+			return newEngine(cfg, timed(engine.Echo{}))
+		},
+	})
+}
 
 func TestBadFlagsAreSaidAndExitWith2(t *testing.T) {
 	for _, args := range [][]string{
@@ -21,18 +31,18 @@ func TestBadFlagsAreSaidAndExitWith2(t *testing.T) {
 		{"-idle-timeout", "soon"},
 	} {
 		var out bytes.Buffer
-		assert.Equal(t, 2, run(args, &out, nil), args)
+		assert.Equal(t, 2, start(args, &out, nil), args)
 		assert.NotEmpty(t, out.String(), args)
 	}
 }
 
 func TestHelpExitsWith0(t *testing.T) {
-	assert.Equal(t, 0, run([]string{"-help"}, io.Discard, nil))
+	assert.Equal(t, 0, start([]string{"-help"}, io.Discard, nil))
 }
 
 func TestAnEngineThatDoesNotStartIsSaid(t *testing.T) {
 	var out bytes.Buffer
-	code := run(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
+	code := start(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
 		return nil, errors.New("no luck")
 	})
 	assert.Equal(t, 1, code)
@@ -41,7 +51,7 @@ func TestAnEngineThatDoesNotStartIsSaid(t *testing.T) {
 
 func TestAStepThatIsNotWrittenIsSaid(t *testing.T) {
 	var out bytes.Buffer
-	code := run(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
+	code := start(nil, &out, func(engine.Config, engine.Handler) (engine.Engine, error) {
 		panic(engine.NotImplemented("01.1", "Engine.listen"))
 	})
 	assert.Equal(t, 3, code)
@@ -57,6 +67,6 @@ func TestTheLimitThatRefusesIsNamed(t *testing.T) {
 
 func TestOtherPanicsGoOn(t *testing.T) {
 	assert.PanicsWithValue(t, "a bug", func() {
-		run(nil, io.Discard, func(engine.Config, engine.Handler) (engine.Engine, error) { panic("a bug") })
+		start(nil, io.Discard, func(engine.Config, engine.Handler) (engine.Engine, error) { panic("a bug") })
 	})
 }
