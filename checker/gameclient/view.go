@@ -30,14 +30,14 @@ func (v *View) Apply(body []byte) (SnapshotHead, error) {
 	if h.Base != 0 {
 		base := v.kept[h.Base%History]
 		if base.tick != h.Base {
-			return h, fmt.Errorf("the snapshot of tick %d is against that of tick %d, which this client does not have", h.Tick, h.Base)
+			return h, &BaseError{h.Tick, h.Base}
 		}
 		players = maps.Clone(base.players)
 	}
 	for i := range h.Gone {
 		id := gone(body, h, i)
 		if _, ok := players[id]; !ok {
-			return h, fmt.Errorf("the snapshot of tick %d takes player %d away, whom its base (tick %d) does not have", h.Tick, id, h.Base)
+			return h, &GoneError{h.Tick, h.Base, id}
 		}
 		delete(players, id)
 	}
@@ -48,6 +48,20 @@ func (v *View) Apply(body []byte) (SnapshotHead, error) {
 	v.Tick, v.Players = h.Tick, players
 	v.kept[h.Tick%History].tick, v.kept[h.Tick%History].players = h.Tick, players
 	return h, nil
+}
+
+// BaseError is a snapshot against a base that the client does not have.
+type BaseError struct{ Tick, Base uint32 }
+
+func (e *BaseError) Error() string {
+	return fmt.Sprintf("the snapshot of tick %d is against that of tick %d, which this client does not have", e.Tick, e.Base)
+}
+
+// GoneError is a snapshot that takes away a player whom the client does not have.
+type GoneError struct{ Tick, Base, ID uint32 }
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("the snapshot of tick %d takes player %d away, whom its base (tick %d) does not have", e.Tick, e.ID, e.Base)
 }
 
 // Walls is the map that follows from a welcome: by row and column, true where there is

@@ -292,17 +292,10 @@ func (g *Game) join(c *client, j Join) {
 	case j.Flags&JoinSpectator != 0:
 		c.phase = spectating
 	case j.Token != Token{}:
-		slot, ok := g.tokens[j.Token]
-		if !ok {
+		if !g.rejoin(c, j.Token) {
 			g.refuse(c, ErrorToken, "no such player: join without a token")
 			return
 		}
-		if old := g.seats[slot].client; old != nil {
-			g.unseat(old)
-			g.refuse(old, ErrorReplaced, "the player has joined again on another connection")
-		}
-		g.sit(c, slot)
-		g.stats.Rejoins++
 	default:
 		slot, ok := g.world.Spawn()
 		if !ok {
@@ -324,6 +317,21 @@ func (g *Game) join(c *client, j Join) {
 	}
 	g.reply = appendWelcome(g.reply[:0], w)
 	_ = c.conn.Send(g.reply)
+}
+
+// rejoin gives c the player of that token. Another connection that has it is an old one,
+// of which the server has not yet heard that it is dead.
+func (g *Game) rejoin(c *client, token Token) bool {
+	slot, ok := g.tokens[token]
+	if !ok {
+		return false
+	}
+	if old := g.seats[slot].client; old != nil {
+		g.refuse(old, ErrorReplaced, "the player has joined again on another connection")
+	}
+	g.sit(c, slot)
+	g.stats.Rejoins++
+	return true
 }
 
 // sit gives the player of slot to c.
@@ -370,17 +378,6 @@ func (g *Game) input(c *client, in Input) {
 	}
 }
 
-// ack notes that c has the snapshot of tick. One that it was not sent, or that is too
-// old by now, is no baseline.
-func (g *Game) ack(c *client, tick uint32) {
-	if tick > c.confirmed && tick <= c.sentTick {
-		c.confirmed = tick
-	}
-	if tick > c.acked && c.sent[tick%History].tick == tick {
-		c.acked = tick
-	}
-}
-
 // leave takes the player out of the world at once.
 func (g *Game) leave(c *client) {
 	if c.slot >= 0 {
@@ -403,6 +400,9 @@ func (g *Game) remove(slot int32) {
 
 // refuse tells c why it is not served, and finishes it.
 func (g *Game) refuse(c *client, code ErrorCode, text string) {
+	if c.phase == leaving {
+		return
+	}
 	g.stats.Refused++
 	g.reply = appendError(g.reply[:0], code, text)
 	_ = c.conn.Send(g.reply)
@@ -432,6 +432,7 @@ func (g *Game) OnClose(conn engine.Conn, _ error) {
 func (g *Game) Step() {
 	g.tick++
 	g.applyInputs()
+	g.refill()
 	g.expire()
 }
 
@@ -450,15 +451,25 @@ func (g *Game) applyInputs() {
 	}
 }
 
+// refill lets every client send some more frames.
+func (g *Game) refill() {
+	for _, c := range g.clients {
+		c.allowance = min(c.allowance+g.cfg.FramesPerTick, g.burst())
+	}
+}
+
 // expire ends what has taken too long.
 func (g *Game) expire() {
 	for _, c := range g.clients {
-		c.allowance = min(c.allowance+g.cfg.FramesPerTick, g.burst())
-		silent := int(g.tick - c.heard)
+		limit := g.cfg.IdleTicks
+		if c.phase == joining || c.phase == leaving {
+			limit = g.cfg.JoinTicks
+		}
 		switch {
-		case c.phase == leaving && silent > g.cfg.JoinTicks:
+		case int(g.tick-c.heard) <= limit:
+		case c.phase == leaving:
 			_ = c.conn.Close()
-		case c.phase == joining && silent > g.cfg.JoinTicks, c.phase != leaving && silent > g.cfg.IdleTicks:
+		default:
 			g.stats.Idle++
 			g.refuse(c, ErrorIdle, "nothing was heard of you for too long")
 		}
@@ -486,17 +497,10 @@ func (g *Game) Broadcast() {
 	}
 }
 
-// send sends c the state now, unless c is slow: it has not yet taken all of an earlier
-// snapshot, or has acknowledged none for a while. Then nothing is queued that would be
-// old when it arrives; what it gets when it can take it is the state of that time. What
-// is already on its way is never cut.
+// send sends c the state now, unless it is slow.
 func (g *Game) send(c *client, now *World) {
-	if c.conn.Queued() > 0 || int(g.tick-c.confirmed) > g.cfg.WindowTicks {
-		g.stats.Replaced++
-		if int(g.tick-c.sentTick) > g.cfg.SlowTicks {
-			g.stats.Slow++
-			_ = c.conn.Close() // an error frame would only wait behind the rest
-		}
+	if g.isSlow(c) {
+		g.skip(c)
 		return
 	}
 	v := g.viewOf(c)
@@ -516,20 +520,52 @@ func (g *Game) send(c *client, now *World) {
 	}
 }
 
-// viewOf is what c is sent at this tick: a delta against the last snapshot that c has
-// acknowledged, if that is still known, else everything.
+// isSlow says whether c has not yet taken all of an earlier snapshot, or has
+// acknowledged none for a while. What it is sent now would be old when it arrives.
+func (g *Game) isSlow(c *client) bool { return c.conn.Queued() > 0 || g.lagsBehind(c) }
+
+// skip lets a slow client wait: it gets the state of the time when it can take it, and
+// none of those before. What is on its way already is never cut. One that is slow for too
+// long is dropped.
+func (g *Game) skip(c *client) {
+	g.stats.Replaced++
+	if int(g.tick-c.sentTick) > g.cfg.SlowTicks {
+		g.stats.Slow++
+		_ = c.conn.Close() // an error frame would only wait behind the rest
+	}
+}
+
+// lagsBehind says whether c has not acknowledged anything for a while. An empty queue says
+// only that the kernel has taken everything, and a kernel takes megabytes.
+func (g *Game) lagsBehind(c *client) bool { return int(g.tick-c.confirmed) > g.cfg.WindowTicks }
+
+// viewOf is what c is sent at this tick.
 func (g *Game) viewOf(c *client) view {
-	v := view{cell: -1, baseCell: -1}
 	if c.phase == spectating {
-		return v
+		return view{cell: -1, baseCell: -1}
 	}
-	if g.cfg.Interest {
-		v.cell = g.world.Cell(c.slot)
-	}
-	if base := c.acked; base != 0 && !g.cfg.FullOnly && g.history[base%History].tick == base {
-		v.base, v.baseCell = base, c.sent[base%History].cell
+	v := view{cell: g.cellOf(c), base: g.baseOf(c), baseCell: -1}
+	if v.base != 0 {
+		v.baseCell = c.sent[v.base%History].cell
 	}
 	return v
+}
+
+// cellOf is the cell around which c sees the world, -1 if it sees everything.
+func (g *Game) cellOf(c *client) int32 {
+	if !g.cfg.Interest {
+		return -1
+	}
+	return g.world.Cell(c.slot)
+}
+
+// baseOf is the tick of the snapshot against which c is sent a delta: the last that it has
+// acknowledged. 0 if that is no longer known: then c is sent everything.
+func (g *Game) baseOf(c *client) uint32 {
+	if base := c.acked; !g.cfg.FullOnly && g.history[base%History].tick == base {
+		return base
+	}
+	return 0
 }
 
 // encode makes the snapshot of v, for all who have this view.
@@ -546,11 +582,20 @@ func (g *Game) encode(now *World, v view) span {
 	return frame
 }
 
+// ack notes that c has the snapshot of tick. One that it was not sent, or that is too
+// old by now, is no baseline.
+func (g *Game) ack(c *client, tick uint32) {
+	if tick > c.confirmed && tick <= c.sentTick {
+		c.confirmed = tick
+	}
+	if tick > c.acked && c.sent[tick%History].tick == tick {
+		c.acked = tick
+	}
+}
+
 // Shutdown tells every client that the server ends.
 func (g *Game) Shutdown() {
 	for _, c := range g.clients {
-		if c.phase != leaving {
-			g.refuse(c, ErrorShutdown, "the server is shutting down")
-		}
+		g.refuse(c, ErrorShutdown, "the server is shutting down")
 	}
 }

@@ -245,25 +245,36 @@ func (e *encoder) appendSnapshot(dst []byte, tick uint32, now, base *World, v vi
 	changed, gone := 0, 0
 	e.slots = now.Near(e.slots[:0], v.cell)
 	for _, slot := range e.slots {
-		p := now.Players[slot]
-		if base != nil && base.Players[slot] == p && base.isNear(slot, v.baseCell) {
-			continue // the client has it
+		if base == nil || !unchanged(now, base, slot, v) {
+			dst = appendRecord(dst, now.Players[slot])
+			changed++
 		}
-		dst = appendRecord(dst, p)
-		changed++
 	}
 	if base != nil {
-		e.slots = base.Near(e.slots[:0], v.baseCell)
-		for _, slot := range e.slots {
-			if id := base.Players[slot].ID; now.Players[slot].ID != id || !now.isNear(slot, v.cell) {
-				dst = binary.BigEndian.AppendUint32(dst, id)
-				gone++
-			}
-		}
+		dst, gone = e.appendGone(dst, now, base, v)
 	}
 	binary.BigEndian.PutUint16(dst[counts:], uint16(changed))
 	binary.BigEndian.PutUint16(dst[counts+2:], uint16(gone))
 	return end(dst, at)
+}
+
+// unchanged says whether who has the snapshot base knows all about slot.
+func unchanged(now, base *World, slot int32, v view) bool {
+	return base.Players[slot] == now.Players[slot] && base.isNear(slot, v.baseCell)
+}
+
+// appendGone appends the ids of those that the snapshot base has and that of now has
+// not: they have left the world, or the view.
+func (e *encoder) appendGone(dst []byte, now, base *World, v view) (_ []byte, gone int) {
+	e.slots = base.Near(e.slots[:0], v.baseCell)
+	for _, slot := range e.slots {
+		id := base.Players[slot].ID
+		if now.Players[slot].ID != id || !now.isNear(slot, v.cell) { // a slot is used again
+			dst = binary.BigEndian.AppendUint32(dst, id)
+			gone++
+		}
+	}
+	return dst, gone
 }
 
 func appendRecord(dst []byte, p Player) []byte {
