@@ -119,6 +119,7 @@ type Player struct {
 	gone     bool
 	sequence uint32
 	limit    int
+	forgets  bool
 }
 
 // Queued implements [engine.Conn].
@@ -134,7 +135,9 @@ func (p *Player) Send(b []byte) error {
 	}
 	p.Sends++
 	p.From = unsafe.SliceData(b)
-	p.sent = append(p.sent, b...)
+	if !p.forgets {
+		p.sent = append(p.sent, b...)
+	}
 	if p.Stalled {
 		p.queued += len(b)
 	}
@@ -150,10 +153,16 @@ func (p *Player) Close() error { p.Closed = true; return nil }
 // Connect is a new connection.
 func (r *Room) Connect() *Player {
 	r.T().Helper()
+	p := r.connect()
+	r.Did("%s connects", p.Name)
+	return p
+}
+
+func (r *Room) connect() *Player {
+	r.T().Helper()
 	r.seen++
 	p := &Player{room: r, Name: fmt.Sprintf("client %d", r.seen),
 		Identity: engine.NewIdentity(uint64(r.seen), netip.AddrPortFrom(netip.IPv6Loopback(), uint16(r.seen)))}
-	r.Did("%s connects", p.Name)
 	r.Do(func() {
 		r.conns = append(r.conns, p)
 		r.Game.OnOpen(p)
@@ -165,17 +174,25 @@ func (r *Room) Connect() *Player {
 // Join is a new connection that has joined as a new player.
 func (r *Room) Join() *Player {
 	r.T().Helper()
-	p := r.Connect()
-	p.Enter(0, gameclient.Token{})
+	r.Did("a player joins")
+	return r.join()
+}
+
+func (r *Room) join() *Player {
+	r.T().Helper()
+	p := r.connect()
+	p.enter(0, gameclient.Token{})
+	r.Got("%s is player %d", p.Name, p.Welcome.ID)
 	return p
 }
 
 // JoinMany is Join, n times.
 func (r *Room) JoinMany(n int) []*Player {
 	r.T().Helper()
+	r.Did("%d players join", n)
 	players := make([]*Player, n)
 	for i := range players {
-		players[i] = r.Join()
+		players[i] = r.join()
 	}
 	return players
 }
@@ -185,6 +202,13 @@ func (p *Player) Enter(flags byte, token gameclient.Token) {
 	r := p.room
 	r.T().Helper()
 	r.Did("%s sends a join%s", p.Name, describeJoin(flags, token))
+	p.enter(flags, token)
+	r.Got("welcome, player %d", p.Welcome.ID)
+}
+
+func (p *Player) enter(flags byte, token gameclient.Token) {
+	r := p.room
+	r.T().Helper()
 	p.SayQuietly(gameclient.AppendJoin(nil, flags, token))
 	frames := p.Read()
 	r.Check(len(frames) > 0, "no-welcome", "%s should be sent a welcome, but is sent nothing", p.Name)
@@ -192,7 +216,6 @@ func (p *Player) Enter(flags byte, token gameclient.Token) {
 	w, err := gameclient.ParseWelcome(frames[0].Body)
 	r.Check(err == nil, "no-welcome", "the welcome is not as the table of frames has it: %v", err)
 	p.Welcome, p.sequence = w, w.Sequence
-	r.Got("welcome, player %d", w.ID)
 }
 
 func describeJoin(flags byte, token gameclient.Token) string {
@@ -348,3 +371,7 @@ func (p *Player) Refused(code byte) bool {
 	}
 	return false
 }
+
+// Forget makes the client forget what it has been sent, and take what comes without
+// keeping it: for measuring.
+func (p *Player) Forget() { p.sent, p.forgets = nil, true }

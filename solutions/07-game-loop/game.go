@@ -355,7 +355,7 @@ func (g *Game) unseat(c *client) {
 func (g *Game) input(c *client, in Input) {
 	s := &g.seats[c.slot]
 	applied := g.world.Players[c.slot].Sequence
-	dx, dy := int32(in.DX), int32(in.DY)
+	dx, dy := int64(in.DX), int64(in.DY) // the squares of 16 bits need more than 31
 	switch {
 	case dx*dx+dy*dy > MaxSpeed*MaxSpeed, in.Sequence > applied+maxInputAhead:
 		g.stats.InputsRejected++
@@ -535,9 +535,12 @@ func (g *Game) skip(c *client) {
 	}
 }
 
-// lagsBehind says whether c has not acknowledged anything for a while. An empty queue says
-// only that the kernel has taken everything, and a kernel takes megabytes.
-func (g *Game) lagsBehind(c *client) bool { return int(g.tick-c.confirmed) > g.cfg.WindowTicks }
+// lagsBehind says whether something that c was sent has not been acknowledged for a while.
+// An empty queue says only that the kernel has taken everything, and a kernel takes
+// megabytes.
+func (g *Game) lagsBehind(c *client) bool {
+	return c.confirmed < c.sentTick && int(g.tick-c.confirmed) > g.cfg.WindowTicks
+}
 
 // viewOf is what c is sent at this tick.
 func (g *Game) viewOf(c *client) view {

@@ -94,28 +94,26 @@ func (d *Decoder) Next(data []byte) (t FrameType, body, rest []byte, err error) 
 			return FrameType(data[lengthSize]), data[lengthSize+1 : end], data[end:], nil
 		}
 	}
-	for need := lengthSize; ; {
-		if need, data = d.fill(need, data); need > 0 {
-			return 0, nil, nil, nil
-		}
-		n, err := frameLength(d.part)
-		if err != nil {
-			return 0, nil, nil, err
-		}
-		if need = lengthSize + n; len(d.part) == need {
-			frame := d.part[lengthSize:]
-			d.part = d.part[:0]
-			return FrameType(frame[0]), frame[1:], data, nil
-		}
+	if data = d.fill(lengthSize, data); len(d.part) < lengthSize {
+		return 0, nil, nil, nil
 	}
+	n, err := frameLength(d.part)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	if data = d.fill(lengthSize+n, data); len(d.part) < lengthSize+n {
+		return 0, nil, nil, nil
+	}
+	frame := d.part[lengthSize:]
+	d.part = d.part[:0]
+	return FrameType(frame[0]), frame[1:], data, nil
 }
 
-// fill moves bytes from data until there are want in part, and returns how many are
-// missing.
-func (d *Decoder) fill(want int, data []byte) (missing int, rest []byte) {
-	n := min(want-len(d.part), len(data))
+// fill moves bytes from data until there are want in part, and returns the rest.
+func (d *Decoder) fill(want int, data []byte) (rest []byte) {
+	n := min(max(want-len(d.part), 0), len(data))
 	d.part = append(d.part, data[:n]...)
-	return want - len(d.part), data[n:]
+	return data[n:]
 }
 
 // frameLength is the length that p begins with. It is checked before anything is
