@@ -62,10 +62,10 @@ func (r *Room) Check(ok bool, cause, format string, args ...any) {
 	}
 }
 
-// Tick makes n ticks, and one broadcast after each.
+// Tick makes n ticks, and a broadcast after each.
 func (r *Room) Tick(n int) {
 	r.T().Helper()
-	r.Did("%d ticks", n)
+	r.Did("%s", Count(n, "tick"))
 	r.TickQuietly(n)
 }
 
@@ -77,6 +77,18 @@ func (r *Room) TickQuietly(n int) {
 			r.Game.Step()
 			r.reap()
 			r.Game.Broadcast()
+			r.reap()
+		}
+	})
+}
+
+// Step makes n ticks without a broadcast.
+func (r *Room) Step(n int) {
+	r.T().Helper()
+	r.Did("%s", Count(n, "tick"))
+	r.Do(func() {
+		for range n {
+			r.Game.Step()
 			r.reap()
 		}
 	})

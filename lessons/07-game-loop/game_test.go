@@ -207,6 +207,10 @@ func TestStep01_LengthsAreBounded(t *testing.T) {
 		}
 		lab.Got("ErrFrame")
 	}
+	lab.Did("a frame has the type 0, which is none")
+	if _, err := decode(lab, &gameloop.Decoder{}, gameclient.AppendFrame(nil, 0, 1, 2, 3)); !errors.Is(err, gameloop.ErrFrame) {
+		wrong(lab, "length-not-bounded", "a frame of type 0 should be refused with ErrFrame (Next says 0 for one that is not complete), but the error is %v", err)
+	}
 }
 
 func TestStep01_TheUsualFrameCostsNoMemory(t *testing.T) {
@@ -884,7 +888,7 @@ func TestStep05_InputsAreAppliedByTheirNumbers(t *testing.T) {
 	}
 	before := at(r, p)
 	for n := int32(1); n <= 4; n++ {
-		r.Tick(1)
+		r.Step(1)
 		now := at(r, p)
 		moved := abs(now.X-before.X) + abs(now.Y-before.Y)
 		before = now
@@ -932,7 +936,7 @@ func TestStep05_OneInputATick(t *testing.T) {
 	}
 	now := at(r, p)
 	r.Check(now == before, "input-applied-at-once", "an input should wait for its tick, but the player has moved before")
-	r.Tick(3)
+	r.Step(3)
 	now = at(r, p)
 	moved := abs(now.X-before.X) + abs(now.Y-before.Y)
 	r.Check(moved == 30, "inputs-all-at-once", "three ticks should apply three of the ten inputs, 30 units, but the player has moved by %d: who sends more would be faster", moved)
@@ -947,13 +951,13 @@ func TestStep05_TooFastIsRefused(t *testing.T) {
 	for i, d := range cheats {
 		p.Input(uint32(i+1), d[0], d[1])
 	}
-	r.Tick(len(cheats))
+	r.Step(len(cheats))
 	now := at(r, p)
 	r.Check(now == before, "speed-not-checked", "the longest step is %d, in any direction, but longer ones were applied: the player has moved by %d, %d (sequence %d)", gameclient.MaxSpeed, now.X-before.X, now.Y-before.Y, now.Sequence)
 	s := stats(r)
 	r.Check(s.InputsRejected == uint64(len(cheats)), "rejected-not-counted", "%d inputs were refused, but Stats.InputsRejected is %d", len(cheats), s.InputsRejected)
 	p.Input(7, free[0]*64, free[1]*64)
-	r.Tick(1)
+	r.Step(1)
 	moved := at(r, p)
 	r.Check(abs(moved.X-before.X)+abs(moved.Y-before.Y) == 64, "step-of-another-length", "the longest step that is allowed, 64, should be made in full")
 }
@@ -965,9 +969,9 @@ func TestStep05_ANumberIsAppliedOnce(t *testing.T) {
 	before := at(r, p)
 	p.Input(1, free[0]*10, free[1]*10)
 	p.Input(1, free[0]*10, free[1]*10)
-	r.Tick(2)
+	r.Step(2)
 	p.Input(1, free[0]*10, free[1]*10)
-	r.Tick(2)
+	r.Step(2)
 	now := at(r, p)
 	r.Check(abs(now.X-before.X)+abs(now.Y-before.Y) == 10, "input-applied-twice", "input 1 came three times and should be applied once, 10 units, but the player has moved by %d, %d", now.X-before.X, now.Y-before.Y)
 }
@@ -980,7 +984,7 @@ func TestStep05_TheFutureIsRefused(t *testing.T) {
 		p.Input(n, free[0], free[1])
 	}
 	p.Input(1, free[0], free[1])
-	r.Tick(5)
+	r.Step(5)
 	now := at(r, p)
 	r.Check(now.Sequence == 1, "future-not-refused", "inputs far ahead of the last one should be refused, since all that come after would be old; the player's sequence should be 1, but is %d", now.Sequence)
 }
@@ -999,7 +1003,7 @@ func TestStep05_TheQueueIsBounded(t *testing.T) {
 	free := freeDirection(r, q)
 	before := at(r, q)
 	q.Input(1, free[0]*5, free[1]*5)
-	r.Tick(1)
+	r.Step(1)
 	now := at(r, q)
 	r.Check(now.Sequence == 1 && now != before, "others-wait", "the input of another player should be applied at the next tick, but is not")
 }

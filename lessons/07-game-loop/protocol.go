@@ -95,6 +95,14 @@ func (d *Decoder) Next(data []byte) (t FrameType, body, rest []byte, err error) 
 	panic(engine.NotImplemented("07.1", "Decoder.Next"))
 }
 
+// whole is what Next returns of a frame. There is no type 0, which would say that the
+// frame is not complete.
+//
+// TODO step 1: a type of 0 is ErrFrame; else the type, the body, and what comes after.
+func whole(frame, rest []byte) (t FrameType, body, left []byte, err error) {
+	panic(engine.NotImplemented("07.1", "whole"))
+}
+
 // fill moves bytes from data until there are want in part, and returns the rest.
 //
 // TODO step 1: append to d.part what is missing of want bytes, as far as data has it.

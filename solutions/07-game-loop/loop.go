@@ -178,6 +178,14 @@ func (h *Histogram) Percentile(p float64) time.Duration {
 	return h.Max
 }
 
+// Above is the number of durations in the buckets above that of d.
+func (h *Histogram) Above(d time.Duration) (n uint64) {
+	for i := bucket(d) + 1; i < len(h.Buckets); i++ {
+		n += h.Buckets[i]
+	}
+	return n
+}
+
 // upper is the longest duration of bucket i.
 func upper(i int) time.Duration {
 	if i < 8 {

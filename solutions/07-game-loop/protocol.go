@@ -91,7 +91,7 @@ func (d *Decoder) Next(data []byte) (t FrameType, body, rest []byte, err error) 
 			return 0, nil, nil, err
 		}
 		if end := lengthSize + n; len(data) >= end {
-			return FrameType(data[lengthSize]), data[lengthSize+1 : end], data[end:], nil
+			return whole(data[lengthSize:end], data[end:])
 		}
 	}
 	if data = d.fill(lengthSize, data); len(d.part) < lengthSize {
@@ -106,7 +106,16 @@ func (d *Decoder) Next(data []byte) (t FrameType, body, rest []byte, err error) 
 	}
 	frame := d.part[lengthSize:]
 	d.part = d.part[:0]
-	return FrameType(frame[0]), frame[1:], data, nil
+	return whole(frame, data)
+}
+
+// whole is what Next returns of a frame. There is no type 0, which would say that the
+// frame is not complete.
+func whole(frame, rest []byte) (t FrameType, body, left []byte, err error) {
+	if frame[0] == 0 {
+		return 0, nil, nil, ErrFrame
+	}
+	return FrameType(frame[0]), frame[1:], rest, nil
 }
 
 // fill moves bytes from data until there are want in part, and returns the rest.
