@@ -243,7 +243,7 @@ func TestSelectClimbsToItsSets(t *testing.T) {
 	assert.Contains(t, c.Limit, "FD_SETSIZE")
 	assert.Less(t, c.Connections, 1024)
 	assert.Greater(t, c.Connections, 1000)
-	assert.True(t, knows(b.programs["solution/01-select"], []string{"-addr", "x", "-stats-json"}))
+	assert.True(t, knows(b.programs["solution/01-select"], []string{"-addr", "x", "-json-stats", "1h"}))
 	assert.False(t, knows(b.programs["solution/01-select"], []string{"-nonsense"}))
 	c = b.climb(context.Background(), plan.Subjects[0], 1, 300)
 	assert.Equal(t, 300, c.Connections)

@@ -19,7 +19,7 @@ import (
 	"iolab/checker/wine"
 )
 
-// Counters are what a server of the lab prints when it is asked to end (-stats-json): those
+// Counters are what a server of the lab prints when it is asked to end (-json-stats): those
 // of its engine until then, the end of its connections not included. See
 // [iolab/lessons/engine.Stats].
 type Counters struct {
@@ -54,7 +54,7 @@ func startServer(s Subject, program string, on []int, before ...string) (*server
 	}
 	var args []string
 	if s.Lesson > 0 {
-		args = []string{"-addr", "127.0.0.1:0", "-stats", "0", "-stats-json"}
+		args = []string{"-addr", "127.0.0.1:0", "-stats", "0", "-json-stats", "1h"}
 	} else {
 		addr, err := freePort()
 		if err != nil {

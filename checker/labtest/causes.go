@@ -796,6 +796,270 @@ var causes = map[string]cause{
 	"direct-with-descriptor": {
 		"A connection was accepted with a descriptor although Options.Direct asks for a place in the ring's own table.",
 		"io_uring_prep_accept_direct(3)"},
+	"frames-lost": {
+		"Whole frames in one piece do not come out as they went in: type and body of each, in order, and the rest of the data after it.",
+		"Decoder.Next in the lesson"},
+	"half-frame-lost": {
+		"A frame came in pieces and was lost, or cut. TCP has no messages: keep what there is of a frame until the rest comes, and cut the next one off only where it begins.",
+		"Step \"The frames\""},
+	"length-not-bounded": {
+		"The length that a stranger sends is believed. Look at the four bytes before anything is kept: 0 has no type, and what is longer than the longest frame a client may send is an attack or another protocol.",
+		"frameLength in the lesson"},
+	"decoder-allocates": {
+		"Decoding a frame that came whole allocates. Return a part of the data itself; copy only what is not complete.",
+		"Decoder.Next in the lesson"},
+	"fixed-wait": {
+		"Poll does not get the time that is left to the next tick. A wait of its own length (16 ms, say) makes every tick late by what the last turn took.",
+		"Loop.Poll in the lesson"},
+	"waits-for-ever": {
+		"The next tick is late already, and the engine was asked to wait a negative time, which is without limit. What is less than nothing is 0.",
+		"Engine.Poll in lessons/engine"},
+	"limit-ignored": {
+		"The caller's own timeout is not kept: the wait is the shorter of the two, and a negative timeout is no limit.",
+		"Engine.Poll in lessons/engine"},
+	"deadline-drifts": {
+		"The lateness of each tick is passed on to the next: its time was taken from when the last one ran (now + dt). Count from the start: start + n*dt.",
+		"Loop.deadline in the lesson"},
+	"dt-rounded": {
+		"A sixtieth of a second is no whole number of nanoseconds. Multiply first and divide then: n*time.Second/rate, not n*(time.Second/rate).",
+		"Loop.deadline in the lesson"},
+	"no-clamp": {
+		"After a stall all missed ticks are made up for at once (or the grid of deadlines is lost). That takes time, in which more come due: the spiral. Make at most MaxCatchUp, drop the rest, and go on on the same grid.",
+		"Loop.run in the lesson"},
+	"drops-not-counted": {
+		"Ticks were dropped and LoopStats.Dropped does not say how many: nobody will know why the world stood still.",
+		"LoopStats in the lesson"},
+	"wrong-loop-stats": {
+		"LoopStats does not say what happened: ticks made and dropped, how late, how busy, and turns whose ticks took longer than a tick has.",
+		"LoopStats in the lesson"},
+	"broadcast-per-tick": {
+		"Each of several ticks that were due at once was sent. Nobody sees the states between them: send once, after the last.",
+		"Simulation in the lesson"},
+	"wrong-order": {
+		"A turn has an order: poll (what has come in), the steps that are due, then one broadcast.",
+		"Loop.run in the lesson"},
+	"tick-too-early": {
+		"A tick was made before its time.",
+		"Loop.due in the lesson"},
+	"ticks-missing": {
+		"Ticks are due and are not made.",
+		"Loop.run in the lesson"},
+	"loop-fails": {
+		"The turn failed although the engine's did not.",
+		"Loop.Poll in the lesson"},
+	"walls-not-checked": {
+		"A player is in a wall. Look at every tile under the player's square, not at the one under its centre.",
+		"World.blocked in the lesson"},
+	"players-overlap": {
+		"Two players are in one place: a step is allowed only if nobody is where it leads.",
+		"World.blocked in the lesson"},
+	"neighbour-cell-forgotten": {
+		"Two players are in one place, and a border of the spatial grid is between them: who is near a border can touch somebody in the next cell.",
+		"World.blocked in the lesson"},
+	"step-of-another-length": {
+		"On free ground a step is made as it was asked for.",
+		"World.Apply in the lesson"},
+	"sequence-not-kept": {
+		"A player's state has the sequence number of the last input that was applied: the client learns from it what the server knows.",
+		"World.Apply in the lesson"},
+	"no-slide": {
+		"A wall in one direction stopped the other, too. Move along one axis after the other.",
+		"World.Apply in the lesson"},
+	"stops-short": {
+		"A player that walks into a wall should end up touching it: when the whole step is too long, try a shorter one.",
+		"World.Apply in the lesson"},
+	"grid-stale": {
+		"A player has moved from one cell of the spatial grid to another and is still in the list of the first: who looks there, for collisions or for interest, finds the wrong ones.",
+		"World.Apply in the lesson"},
+	"free-place-refused": {
+		"There is nothing in the way, and the player cannot go there.",
+		"World.blocked in the lesson"},
+	"not-deterministic": {
+		"The same inputs lead to different worlds: something depends on the time, on chance, on the order of a map, or on the order of arrival.",
+		"Step \"The world\""},
+	"hash-incomplete": {
+		"Two states that differ have the same hash: all of a player's state goes into it.",
+		"World.Hash in the lesson"},
+	"no-welcome": {
+		"A join is answered with a welcome as the table of frames has it: ID, token, sequence, tick, rate, width, height, seed.",
+		"Game.join in the lesson"},
+	"merged-frames-lost": {
+		"Several frames came in one piece, and only the first was looked at. Call Next until it has no more.",
+		"Game.OnData in the lesson"},
+	"no-pong": {
+		"A ping is answered with a pong: the same nonce, and the tick.",
+		"Game.handle in the lesson"},
+	"phase-not-checked": {
+		"A frame that is none, or not at this point, was taken: before the join nothing but a join, after it no second, and a body has the size that the table says.",
+		"Game.handle in the lesson"},
+	"refused-without-a-word": {
+		"The connection was ended without an error frame: the client cannot tell a full server from a broken one.",
+		"Game.refuse in the lesson"},
+	"full-without-a-word": {
+		"When there is no room (World.Spawn says so) the client is sent ErrorFull.",
+		"Game.join in the lesson"},
+	"wrong-error-code": {
+		"The error has another code than the table says: clients act on it.",
+		"ErrorCode in the lesson"},
+	"closed-before-the-error-arrives": {
+		"Close drops what is queued, and data of the client's that nobody has read turns it into a reset: the error frame may never arrive. CloseWrite sends the rest, and the end of data after it.",
+		"Conn.CloseWrite in lessons/engine"},
+	"refused-and-kept": {
+		"A client that was refused is still served, or its connection kept open: end its output, take nothing more from it, and close it if it does not close by itself.",
+		"Game.finish in the lesson"},
+	"spectator-has-a-player": {
+		"A spectator looks on and has no player.",
+		"Game.join in the lesson"},
+	"id-used-again": {
+		"An ID was given to two players. Slots are used again, IDs never: a client that missed something would take one for the other.",
+		"Player in the lesson"},
+	"leave-ignored": {
+		"Who leaves (a leave frame) is taken out of the world at once, and its connection ends.",
+		"Game.leave in the lesson"},
+	"dropped-with-the-connection": {
+		"The player vanished with its connection. A connection that breaks is not a leave: the player stays for RejoinTicks, so that it can come back.",
+		"Game.unseat in the lesson"},
+	"clients-not-forgotten": {
+		"The list of clients has one too many, one too few, or the wrong one: when one goes, the last takes its place, and its index changes.",
+		"Game.OnClose in the lesson"},
+	"inputs-out-of-order": {
+		"Inputs are applied in the order of arrival. They have numbers: apply them by these.",
+		"Game.input in the lesson"},
+	"inputs-all-at-once": {
+		"Several inputs of one player were applied in one tick: who sends more is faster. One a tick.",
+		"Game.applyInputs in the lesson"},
+	"input-applied-at-once": {
+		"An input was applied when it arrived. Between two ticks the world stands still; inputs wait for theirs.",
+		"Game.input in the lesson"},
+	"input-applied-twice": {
+		"An input was applied more than once: a number that is not above the last one that was applied, or that is queued already, is stale.",
+		"Game.input in the lesson"},
+	"speed-not-checked": {
+		"A step that is too long was applied. The client says what it wants, the server what it can: dx*dx + dy*dy is at most MaxSpeed*MaxSpeed. (The square of -32768, twice, does not fit into 32 bits.)",
+		"Game.input in the lesson"},
+	"future-not-refused": {
+		"An input from far ahead was taken, and everything that comes after it is old: one frame, and the player is dead. Refuse numbers that are far above the last.",
+		"Game.input in the lesson"},
+	"input-queue-unbounded": {
+		"A client can queue as many inputs as it likes: memory, and minutes of movement. The queue ends at Config.InputQueue.",
+		"Game.input in the lesson"},
+	"rejected-not-counted": {
+		"Inputs were refused or dropped, and Stats does not say so: cheats, and clients that are wrong, are found by these numbers.",
+		"Stats in the lesson"},
+	"others-wait": {
+		"One client's doing changed what another one gets.",
+		"Step \"Slow clients\""},
+	"flood-not-limited": {
+		"A client may send as many frames as it likes: every one costs the server time. Give it an allowance that refills with the ticks.",
+		"Game.refill in the lesson"},
+	"busy-taken-for-flood": {
+		"A client that sends what it may was taken for a flood: the allowance does not refill.",
+		"Game.refill in the lesson"},
+	"order-of-arrival": {
+		"The result depends on whose bytes came first, or on the order of a map. Take the players in a fixed order: that of their slots.",
+		"Game.applyInputs in the lesson"},
+	"no-snapshot": {
+		"Every client that has joined is sent one snapshot for each broadcast.",
+		"Game.Broadcast in the lesson"},
+	"wrong-snapshot": {
+		"The snapshot is not the world after the tick: it was made before the step, or has the wrong players, or the wrong state of one.",
+		"encoder.appendSnapshot in the lesson"},
+	"encoded-per-client": {
+		"The same snapshot was encoded for each client. Encode each view once and give all who have it the same bytes: Send copies what the kernel does not take.",
+		"Game.encode in the lesson"},
+	"shared-buffer-changed": {
+		"The shared buffer was changed between two sends: the clients get different bytes. What differs between clients does not belong into a snapshot.",
+		"Game.send in the lesson"},
+	"allocates-per-tick": {
+		"A tick allocates. At 60 Hz the garbage collector comes in the middle of one: keep buffers, and clear maps, from tick to tick.",
+		"Game.Broadcast in the lesson"},
+	"stale-snapshots-pile-up": {
+		"Snapshots were queued behind one that the client has not taken yet. When they arrive they are old, and memory grows. While Conn.Queued is above 0, let the client wait; what it gets next is the state of then.",
+		"Game.isSlow in the lesson"},
+	"frame-cut": {
+		"What was sent is not whole frames. Once a byte of a frame is with the engine, all of it must follow: replace only snapshots of which nothing has been sent.",
+		"Game.send in the lesson"},
+	"replaced-for-ever": {
+		"A client that was slow and is not any more is sent nothing.",
+		"Game.isSlow in the lesson"},
+	"stale-snapshot": {
+		"After a pause the client was sent an old state, not the latest.",
+		"Game.send in the lesson"},
+	"replaced-not-counted": {
+		"Snapshots were left out for a slow client, and Stats.Replaced does not say so.",
+		"Stats in the lesson"},
+	"slow-client-dropped-at-once": {
+		"A client was dropped before its time was over: a network may stand still for a moment.",
+		"Game.skip in the lesson"},
+	"slow-client-kept": {
+		"A client that takes nothing is kept for ever. After SlowTicks it is dropped.",
+		"Game.skip in the lesson"},
+	"pongs-pile-up": {
+		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out.",
+		"Game.handle in the lesson"},
+	"delta-against-last-sent": {
+		"The delta is against the last snapshot that was sent. The client has the last that it has acknowledged; it may have thrown away what came since.",
+		"Game.baseOf in the lesson"},
+	"delta-against-unknown": {
+		"A snapshot is against one that the client was never sent, or does not have any more.",
+		"Game.baseOf in the lesson"},
+	"no-delta": {
+		"The client has acknowledged a snapshot, and is sent everything all the same.",
+		"Game.baseOf in the lesson"},
+	"ack-not-checked": {
+		"An acknowledgement of a snapshot that this client was not sent, or of one older than the last, was taken: the next delta is against something that it does not have.",
+		"Game.ack in the lesson"},
+	"delta-too-long": {
+		"The delta has players that have not changed since its base.",
+		"encoder.appendSnapshot in the lesson"},
+	"gone-forgotten": {
+		"A player that has left is still there for a client that got deltas: the delta has to say who is gone.",
+		"encoder.appendGone in the lesson"},
+	"gone-twice": {
+		"A delta takes away a player whom its base does not have.",
+		"encoder.appendGone in the lesson"},
+	"baseline-overwritten": {
+		"The baseline is older than the history, and its place has another tick's world by now: compare the ticks, and send everything if they differ.",
+		"Game.baseOf in the lesson"},
+	"unacknowledged-without-limit": {
+		"A client that acknowledges nothing is sent snapshot after snapshot. An empty queue says that the kernel has the bytes, not that the client has: limit what may be under way.",
+		"Game.lagsBehind in the lesson"},
+	"wrong-interest": {
+		"A player should see exactly those in its cell of the grid and in the eight around it, and a delta is against what was seen from the cell of the time. (A spectator sees all.)",
+		"Game.viewOf in the lesson"},
+	"interest-ignored": {
+		"Config.Interest is set, and each player is sent the whole world.",
+		"Game.cellOf in the lesson"},
+	"rejoin-starts-over": {
+		"Who comes back with its token gets its player again: ID, place, sequence; and keeps it.",
+		"Game.rejoin in the lesson"},
+	"player-stays-for-ever": {
+		"A player whose connection broke long ago is still in the world: after RejoinTicks it goes.",
+		"Game.expire in the lesson"},
+	"token-outlives-the-player": {
+		"The player is gone and its token is still good: whoever has it gets somebody else's slot.",
+		"Game.remove in the lesson"},
+	"two-connections-one-player": {
+		"Two connections have one player. The newer wins: the old one is dead, or lost.",
+		"Game.rejoin in the lesson"},
+	"silent-connection-kept": {
+		"A connection of which nothing is heard is kept for ever (or one that never joins). The engine's idle timeout does not see it, since snapshots go out all the time.",
+		"Game.expire in the lesson"},
+	"half-frame-counts-as-life": {
+		"A byte now and then kept a connection alive. Only a frame counts.",
+		"Game.handle in the lesson"},
+	"idle-too-soon": {
+		"A connection was ended before its time was over.",
+		"Game.expire in the lesson"},
+	"busy-taken-for-idle": {
+		"A client that sends frames was taken for a silent one.",
+		"Game.handle in the lesson"},
+	"shutdown-without-a-word": {
+		"The clients are not told that the server shuts down.",
+		"Game.Shutdown in the lesson"},
+	"game-does-not-get-it": {
+		"What a client sends over TCP does not reach the game, or what the game sends does not reach the client.",
+		"Game.OnData in the lesson"},
 	"wrong-stats": {
 		"A counter of Stats does not say what happened. The lab's later lessons compare engines by these numbers.",
 		"Stats in lessons/engine"},

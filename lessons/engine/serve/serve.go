@@ -3,6 +3,7 @@
 package serve
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,20 +28,51 @@ import (
 // flags of the server's own to the common ones; they are set before newEngine is
 // called.
 func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error), own ...func(*flag.FlagSet)) {
-	os.Exit(run(os.Args[1:], os.Stderr, func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
-		return newEngine(cfg, h)
-	}, own...))
+	Run(Service{
+		Flags: func(flags *flag.FlagSet) {
+			for _, add := range own {
+				add(flags)
+			}
+		},
+		New: func(cfg engine.Config, timed func(engine.Handler) engine.Handler) (engine.Engine, error) {
+			return newEngine(cfg, timed(engine.Echo{}))
+		},
+	})
 }
+
+// Service is a server that is more than an echo.
+type Service struct {
+	// Flags adds flags of the server's own to the common ones. May be nil.
+	Flags func(*flag.FlagSet)
+
+	// New makes the service and its engine, after the flags are set. What calls the
+	// handler should call timed(handler), which is it, and times its callbacks when
+	// turns are slow.
+	New func(cfg engine.Config, timed func(engine.Handler) engine.Handler) (engine.Engine, error)
+
+	// Report returns what a line of statistics says of the service, as keys and values
+	// for slog, since the last call. May be nil.
+	Report func() []any
+
+	// JSON returns what -json-stats writes, now. Default: the engine's Stats, the system
+	// calls by name.
+	JSON func() any
+}
+
+// Run is [Main] for any service.
+func Run(s Service) { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, s)) }
 
 // options is the command line.
 type options struct {
 	cfg   engine.Config
 	stats time.Duration // between two lines of statistics, 0 for none
 	grace time.Duration // how long a shutdown may take
-	json  bool          // all counters on standard output
+	json  time.Duration // between two of JSON on the standard output, 0 for none
+
+	control bool // commands from the standard input
 }
 
-func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, error) {
+func parse(args []string, out io.Writer, own func(*flag.FlagSet)) (options, error) {
 	o := options{cfg: engine.Config{Addr: "127.0.0.1:7000"}.WithDefaults()}
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -54,9 +87,10 @@ func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, er
 	flags.DurationVar(&o.cfg.TurnBudget, "turn-budget", o.cfg.TurnBudget, "count turns that take longer; for a minute after one, time the callbacks too and name the slow ones")
 	flags.DurationVar(&o.stats, "stats", time.Second, "time between two lines of statistics; 0: none, and no word on slow turns")
 	flags.DurationVar(&o.grace, "grace", 5*time.Second, "time that a shutdown may take")
-	flags.BoolVar(&o.json, "stats-json", false, "print all counters, as they are when the shutdown begins, as JSON on standard output")
-	for _, add := range own {
-		add(flags)
+	flags.DurationVar(&o.json, "json-stats", 0, "time between two lines of all counters as JSON on the standard output, and another when the shutdown begins; 0: none")
+	flags.BoolVar(&o.control, "control", false, "take commands from the standard input, one a line: \"stall 500ms\" holds the loop up, \"quit\" and the end of input shut down")
+	if own != nil {
+		own(flags)
 	}
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -78,15 +112,15 @@ func parse(args []string, out io.Writer, own []func(*flag.FlagSet)) (options, er
 	return o, err
 }
 
-func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Handler) (engine.Engine, error), own ...func(*flag.FlagSet)) (code int) {
-	o, err := parse(args, out, own)
+func run(args []string, in io.Reader, out, logTo io.Writer, service Service) (code int) {
+	o, err := parse(args, logTo, service.Flags)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
 	}
-	log := slog.New(slog.NewTextHandler(out, nil))
+	log := slog.New(slog.NewTextHandler(logTo, nil))
 	defer func() {
 		switch v := recover().(type) {
 		case nil:
@@ -102,10 +136,13 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 		log.Warn("descriptor limit stays as it is", "err", err)
 	}
 
-	service := &engine.Timed{Handler: engine.Echo{}, Budget: o.cfg.TurnBudget, Report: func(callback string, c engine.Conn, took time.Duration) {
+	timed := &engine.Timed{Budget: o.cfg.TurnBudget, Report: func(callback string, c engine.Conn, took time.Duration) {
 		log.Warn("a callback held the loop up, or the machine was busy", "callback", callback, "conn", c.ID(), "peer", c.RemoteAddr(), "took", took)
 	}}
-	e, err := newEngine(o.cfg, service)
+	e, err := service.New(o.cfg, func(h engine.Handler) engine.Handler {
+		timed.Handler = h
+		return timed
+	})
 	if err != nil {
 		log.Error("cannot start", "err", err, "hint", hint(err))
 		return 1
@@ -118,15 +155,23 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(signals, e.Wake)()
-	if err := loop(signals, e, service, log, o, limit); err != nil {
+	l := loop{Engine: e, service: service, timed: timed, log: log, options: o, maxFDs: limit}
+	if o.json > 0 {
+		l.json = json.NewEncoder(out)
+	}
+	if o.control {
+		l.commands = make(chan string, 16)
+		go readCommands(in, l.commands, e.Wake)
+	}
+	if err := l.run(signals); err != nil {
 		log.Error("the loop failed", "err", err)
 		e.Close()
 		return 1
 	}
 	stop() // from here on a signal kills
 
-	if o.json {
-		printStats(os.Stdout, e.Stats())
+	if err := l.writeJSON(); err != nil {
+		log.Warn("-json-stats", "err", err)
 	}
 	log.Info("shutting down", "connections", e.ConnectionCount(), "grace", o.grace)
 	grace, cancel := context.WithTimeout(context.Background(), o.grace)
@@ -139,56 +184,142 @@ func run(args []string, out io.Writer, newEngine func(engine.Config, engine.Hand
 	return 0
 }
 
-// printStats prints s as one line of JSON, the system calls by name.
-func printStats(out io.Writer, s engine.Stats) {
+// named is s with the system calls by name, for JSON.
+func named(s engine.Stats) any {
 	calls := map[string]uint64{}
 	for call, n := range s.Calls {
 		if n > 0 {
 			calls[engine.Call(call).String()] = n
 		}
 	}
-	json.NewEncoder(out).Encode(struct {
+	return struct {
 		engine.Stats
 		Calls map[string]uint64 // in place of the one in Stats
-	}{s, calls})
+	}{s, calls}
 }
 
-// loop runs e until ctx is done, with a line of statistics every interval in
-// which something happened. When a turn was slow, service is timed for a while, so
-// that a callback that is slow again is named.
-func loop(ctx context.Context, e engine.Engine, service *engine.Timed, log *slog.Logger, o options, maxFDs uint64) error {
-	interval := o.stats
-	last, due := e.Stats(), time.Now().Add(interval)
-	var timedUntil time.Time
+// loop runs an engine.
+type loop struct {
+	engine.Engine
+	service  Service
+	timed    *engine.Timed
+	log      *slog.Logger
+	options  options
+	maxFDs   uint64
+	json     *json.Encoder // nil: none
+	commands chan string   // nil: none
+
+	last       engine.Stats // at the last line of statistics
+	timedUntil time.Time
+}
+
+// run runs the engine until ctx is done or a command ends it, with a line of
+// statistics every interval in which something happened.
+func (l *loop) run(ctx context.Context) error {
+	now := time.Now()
+	l.last = l.Stats()
+	statsDue, jsonDue := now.Add(l.options.stats), now.Add(l.options.json)
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		if interval > 0 {
-			wait = max(time.Until(due), 0)
+		if l.options.stats > 0 {
+			wait = max(time.Until(statsDue), 0)
 		}
-		if err := e.Poll(wait); err != nil {
+		if l.json != nil {
+			if d := max(time.Until(jsonDue), 0); wait < 0 || d < wait {
+				wait = d
+			}
+		}
+		if err := l.Poll(wait); err != nil {
 			return err
 		}
-		if interval <= 0 || time.Now().Before(due) {
-			continue
+		if now = time.Now(); l.json != nil && !now.Before(jsonDue) {
+			jsonDue = now.Add(l.options.json)
+			if err := l.writeJSON(); err != nil {
+				return fmt.Errorf("-json-stats: %w", err)
+			}
 		}
-		s := e.Stats()
-		if s.Accepts != last.Accepts || s.BytesIn != last.BytesIn || s.Connections != last.Connections {
-			report(log, s, last)
+		if l.options.stats > 0 && !now.Before(statsDue) {
+			statsDue = now.Add(l.options.stats)
+			l.tell()
 		}
-		if n := s.Refused - last.Refused; n > 0 {
-			log.Warn("clients were refused", "refused", n, "why", whyRefused(s, o.cfg))
+		for len(l.commands) > 0 {
+			if l.obey(<-l.commands) {
+				return nil
+			}
 		}
-		if s.Parked != last.Parked {
-			log.Warn("no descriptors left: clients wait in the accept queue until a connection closes", "connections", s.Connections, "max_fds", maxFDs)
-		}
-		if s.SlowTurns != last.SlowTurns {
-			log.Warn("the loop was held up, or the machine was busy", "slow_turns", s.SlowTurns-last.SlowTurns, "longest_turn_so_far", s.LongestTurn)
-			timedUntil = time.Now().Add(time.Minute)
-		}
-		service.On.Store(time.Now().Before(timedUntil))
-		last, due = s, time.Now().Add(interval)
 	}
 	return nil
+}
+
+// tell logs what happened since the last time. When a turn was slow, the callbacks are
+// timed for a while, so that one that is slow again is named.
+func (l *loop) tell() {
+	s, last := l.Stats(), l.last
+	if s.Accepts != last.Accepts || s.BytesIn != last.BytesIn || s.BytesOut != last.BytesOut || s.Connections != last.Connections {
+		var more []any
+		if l.service.Report != nil {
+			more = l.service.Report()
+		}
+		report(l.log, s, last, more)
+	}
+	if n := s.Refused - last.Refused; n > 0 {
+		l.log.Warn("clients were refused", "refused", n, "why", whyRefused(s, l.options.cfg))
+	}
+	if s.Parked != last.Parked {
+		l.log.Warn("no descriptors left: clients wait in the accept queue until a connection closes", "connections", s.Connections, "max_fds", l.maxFDs)
+	}
+	now := time.Now()
+	if s.SlowTurns != last.SlowTurns {
+		l.log.Warn("the loop was held up, or the machine was busy", "slow_turns", s.SlowTurns-last.SlowTurns, "longest_turn_so_far", s.LongestTurn)
+		l.timedUntil = now.Add(time.Minute)
+	}
+	l.timed.On.Store(now.Before(l.timedUntil))
+	l.last = s
+}
+
+// writeJSON writes a line for -json-stats, if that is asked for.
+func (l *loop) writeJSON() error {
+	switch {
+	case l.json == nil:
+		return nil
+	case l.service.JSON != nil:
+		return l.json.Encode(l.service.JSON())
+	}
+	return l.json.Encode(named(l.Stats()))
+}
+
+// obey does what a line of the standard input asks for, and says whether it is the end.
+func (l *loop) obey(command string) (quit bool) {
+	verb, arg, _ := strings.Cut(strings.TrimSpace(command), " ")
+	switch verb {
+	case "":
+	case "quit":
+		return true
+	case "stall":
+		d, err := time.ParseDuration(strings.TrimSpace(arg))
+		if err != nil || d < 0 || d > time.Minute {
+			l.log.Warn("stall wants a time of at most a minute", "example", "stall 500ms", "got", command)
+			return false
+		}
+		l.log.Info("the loop is held up, as commanded", "for", d)
+		time.Sleep(d)
+	default:
+		l.log.Warn("no such command", "got", command, "commands", "stall 500ms, quit")
+	}
+	return false
+}
+
+// readCommands passes the lines of in on, and "quit" at their end.
+func readCommands(in io.Reader, commands chan<- string, wake func()) {
+	lines := bufio.NewScanner(in)
+	for more := true; more; {
+		command := "quit"
+		if more = lines.Scan(); more {
+			command = lines.Text()
+		}
+		commands <- command
+		wake()
+	}
 }
 
 // whyRefused is the limit that a server with the statistics s has met.
@@ -202,15 +333,15 @@ func whyRefused(s engine.Stats, cfg engine.Config) string {
 	return "the mechanism has no room for more"
 }
 
-func report(log *slog.Logger, s, last engine.Stats) {
-	log.Info("stats",
+func report(log *slog.Logger, s, last engine.Stats, more []any) {
+	log.Info("stats", append([]any{
 		"connections", s.Connections,
-		"accepts", s.Accepts-last.Accepts,
-		"refused", s.Refused-last.Refused,
-		"bytes_in", s.BytesIn-last.BytesIn,
-		"bytes_out", s.BytesOut-last.BytesOut,
-		"wakeups", s.Wakeups-last.Wakeups,
-		"syscalls", s.Total()-last.Total(),
-		"eagains", s.EAGAINs-last.EAGAINs,
-		"short_writes", s.ShortWrites-last.ShortWrites)
+		"accepts", s.Accepts - last.Accepts,
+		"refused", s.Refused - last.Refused,
+		"bytes_in", s.BytesIn - last.BytesIn,
+		"bytes_out", s.BytesOut - last.BytesOut,
+		"wakeups", s.Wakeups - last.Wakeups,
+		"syscalls", s.Total() - last.Total(),
+		"eagains", s.EAGAINs - last.EAGAINs,
+		"short_writes", s.ShortWrites - last.ShortWrites}, more...)...)
 }
