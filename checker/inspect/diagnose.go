@@ -81,6 +81,9 @@ func newCase(s Subject, looks []Look) *kase {
 		}
 		u := threadUse{last: t, used: t.Used - b.Used, system: t.System - b.System}
 		u.demand = share(u.used+t.Waited-b.Waited, c.took)
+		if c.alwaysRuns(t.ID) { // the kernel counts a wait when it is over
+			u.demand = max(u.demand, 1)
+		}
 		c.threads = append(c.threads, u)
 		c.demand += u.demand
 		used += u.used
@@ -89,6 +92,14 @@ func newCase(s Subject, looks []Look) *kase {
 	c.system = share(system, used)
 	c.follow()
 	return c
+}
+
+// alwaysRuns tells whether a thread was running, or ready to, in every look.
+func (c *kase) alwaysRuns(tid int) bool {
+	return !slices.ContainsFunc(c.looks, func(l Look) bool {
+		i := slices.IndexFunc(l.Threads, func(t Thread) bool { return t.ID == tid })
+		return i < 0 || l.Threads[i].State != "R"
+	})
 }
 
 // follow finds the sockets that were there in every look, under the same number.
@@ -429,9 +440,9 @@ func (c *kase) whyNotAccepted(t *track) (text, do, read string) {
 		return text, "Close what is not needed, or raise the limit; a server takes the listener out of the interest list, or keeps a descriptor in reserve to turn clients away with.", "lessons/02-epoll-lt/README.md, Step 8: Limits"
 	case len(watched) == 0 && len(last.Epolls) > 0 && len(last.Rings) == 0:
 		return "The listener is in no interest list.", "EPOLL_CTL_ADD it with EPOLLIN; if it was taken out because a limit was reached, put it back when a connection closes.", "lessons/02-epoll-lt/README.md, Step 8: Limits"
-	case len(watched) > 0 && !t.watched(wants(epollIn)):
+	case len(watched) > 0 && !slices.ContainsFunc(watched, func(w watch) bool { return w.Events&epollIn != 0 }):
 		return "The listener is registered without EPOLLIN, so nobody is told.", "Arm it again when there is room: when a connection closes.", "lessons/02-epoll-lt/README.md, Step 8: Limits"
-	case t.watched(isET) && c.waitedOn(watched[0].epoll):
+	case len(watched) > 0 && isET(watched[0].Events) && c.waitedOn(watched[0].epoll):
 		return "It is registered edge-triggered and the loop waits for the next edge: a burst of clients is one event.", "Accept until EAGAIN, or remember that you have not.", "lessons/03-epoll-et/README.md, Step 2: A burst of clients"
 	case len(watched) > 0 && !c.waitedOn(watched[0].epoll) && !c.computes():
 		return "No thread waits in epoll_wait on its interest list. " + c.doing(), "Nothing that blocks belongs on the loop.", "lessons/02-epoll-lt/README.md, Step 2: One turn"
@@ -955,7 +966,7 @@ func (c *kase) spinning() []Finding {
 // moved tells whether anything happened on the sockets; also if it cannot be known.
 func (c *kase) moved() bool {
 	first, last := c.looks[0], c.looks[len(c.looks)-1]
-	if len(first.Sockets) != len(last.Sockets) {
+	if slices.ContainsFunc(c.looks, func(l Look) bool { return l.Changed }) || !slices.EqualFunc(first.FDs, last.FDs, func(a, b probe.FD) bool { return a.Num == b.Num && a.Target == b.Target }) {
 		return true
 	}
 	for inode, now := range last.Sockets {

