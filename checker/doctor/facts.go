@@ -113,12 +113,24 @@ func missingModules(root, cache string) []string {
 	_, modules := parseMod(string(mod))
 	var missing []string
 	for _, m := range modules {
-		// The cache spells a capital X as !x; the lab's modules have none.
-		if _, err := os.Stat(filepath.Join(cache, filepath.FromSlash(m[0])+"@"+m[1])); err != nil {
+		if _, err := os.Stat(filepath.Join(cache, filepath.FromSlash(cached(m[0]))+"@"+m[1])); err != nil {
 			missing = append(missing, m[0])
 		}
 	}
 	return missing
+}
+
+// cached is a module's path as the module cache spells it: a capital X is !x.
+func cached(path string) string {
+	var b strings.Builder
+	for _, r := range path {
+		if 'A' <= r && r <= 'Z' {
+			b.WriteByte('!')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func keepsProgress(root string) string {

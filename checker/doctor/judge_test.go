@@ -172,6 +172,11 @@ func TestReadsGoMod(t *testing.T) {
 	assert.Equal(t, [][2]string{{"a.b/c", "v1.0.0"}, {"d.e/f", "v2.0.0"}, {"g.h/i", "v3.0.0"}}, modules)
 }
 
+func TestTheCachesSpelling(t *testing.T) {
+	assert.Equal(t, "github.com/!hdr!histogram/hdrhistogram-go", cached("github.com/HdrHistogram/hdrhistogram-go"))
+	assert.Equal(t, "golang.org/x/sys", cached("golang.org/x/sys"))
+}
+
 // What this machine says is judged without a panic, and has its kernel.
 func TestThisMachine(t *testing.T) {
 	r := Examine("../..")
