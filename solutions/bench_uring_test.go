@@ -65,10 +65,10 @@ func rounds(b *testing.B, l *labtest.Lab, n int, before func(e engine.Engine), d
 	var loop time.Duration
 	all := clock(unix.CLOCK_PROCESS_CPUTIME_ID)
 	b.ResetTimer()
-	l.Do(func(e engine.Engine) {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		for range b.N {
+	for range b.N {
+		l.Do(func(e engine.Engine) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			before(e)
 			t := clock(unix.CLOCK_THREAD_CPUTIME_ID)
 			for !done(e) {
@@ -78,8 +78,8 @@ func rounds(b *testing.B, l *labtest.Lab, n int, before func(e engine.Engine), d
 			}
 			loop += clock(unix.CLOCK_THREAD_CPUTIME_ID) - t
 			after(e)
-		}
-	})
+		})
+	}
 	b.StopTimer()
 	all = clock(unix.CLOCK_PROCESS_CPUTIME_ID) - all
 	ops := float64(b.N * n)
