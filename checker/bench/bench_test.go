@@ -63,6 +63,7 @@ func TestSubjects(t *testing.T) {
 		"epol-lt":     "did you mean epoll-lt",
 		"01.2":        "of a whole lesson",
 		"solution/99": "no lesson",
+		"solution/07": "no echo server",
 	} {
 		_, err := ParseSubject(name)
 		assert.ErrorContains(t, err, want)

@@ -51,7 +51,7 @@ func (c *conn) Offload(work func() []byte) error {
 //
 // TODO step 8: under e.mu: is the connection still there? Then leave the answer and the time in c,
 // and arm it again with edges, by unix.EpollCtl: e.ctl counts, and the counters are the loop's.
-func (c *conn) handBack(answer []byte) {
+func (c *conn) handBack(data []byte) {
 	panic(engine.NotImplemented("03.8", "Conn.handBack"))
 }
 

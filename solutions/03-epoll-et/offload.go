@@ -57,14 +57,14 @@ func (c *conn) Offload(work func() []byte) error {
 
 // handBack leaves the answer for the loop and arms the connection again. It is
 // the one function of the engine, beside Wake, that runs on another goroutine.
-func (c *conn) handBack(answer []byte) {
+func (c *conn) handBack(data []byte) {
 	e := c.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c.gone {
 		return // its descriptor may by now be another connection's
 	}
-	c.back, c.answer = time.Now(), answer
+	c.back = &answer{data, time.Now()}
 	// The loop may be in epoll_wait: epoll_ctl is made for that. It looks at the socket
 	// anew, so what happened meanwhile makes an edge, and so does room to write. Without
 	// room the answer could not be sent anyway, and there is an edge when there is some.
@@ -76,15 +76,15 @@ func (c *conn) handBack(answer []byte) {
 func (c *conn) takeBack() bool {
 	e := c.e
 	e.mu.Lock()
-	back, answer := !c.back.IsZero(), c.answer
-	c.back, c.answer = time.Time{}, nil
+	back := c.back
+	c.back = nil
 	e.mu.Unlock()
-	if !back || c.closed {
+	if back == nil || c.closed {
 		return false
 	}
 	c.away = false
 	e.stats.Calls[engine.CallEpollCtl]++ // handBack's
-	if err := c.send(answer); err != nil {
+	if err := c.send(back.data); err != nil {
 		c.end(err)
 		return false
 	}
@@ -98,8 +98,8 @@ func (c *conn) takeBack() bool {
 func (c *conn) backSince() time.Time {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	if c.back.IsZero() {
+	if c.back == nil {
 		return c.e.now
 	}
-	return c.back
+	return c.back.at
 }

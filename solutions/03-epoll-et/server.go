@@ -102,9 +102,14 @@ type conn struct {
 	err    error // for OnClose
 
 	// Guarded by e.mu.
-	back   time.Time // when the other goroutine was done; zero before
-	answer []byte    // and what it has to send
-	gone   bool      // the descriptor is closed
+	back *answer // what the other goroutine has left, nil before; apart, since few have it
+	gone bool    // the descriptor is closed
+}
+
+// answer is what another goroutine has to send.
+type answer struct {
+	data []byte
+	at   time.Time // when it was done
 }
 
 // New returns an engine that listens as cfg says.
