@@ -18,14 +18,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"iolab/checker/catalogue"
 	"iolab/checker/gameclient"
 	"iolab/checker/gameserver"
 	"iolab/checker/probe"
@@ -46,14 +44,6 @@ type Options struct {
 	Out      io.Writer
 }
 
-// Errors with an exit status of their own.
-var (
-	// ErrNotWritten: the reader's server is not complete.
-	ErrNotWritten = errors.New("is not written yet")
-	// ErrUsage: the command line asks for what there is not.
-	ErrUsage = errors.New("cannot be asked for")
-)
-
 const (
 	viewsEvery   = 50 * time.Millisecond
 	answerWithin = 15 * time.Second
@@ -66,16 +56,12 @@ func BotsMain(addr string) error { return runBots(addr, os.Stdin, os.Stdout) }
 
 // Run shows the arena until ctx is done, or until the server does not start.
 func Run(ctx context.Context, o Options) error {
-	engines := enginesHere(o.Solution)
-	if o.Engine != "" {
-		if err := known(&o.Engine, o.Solution, engines); err != nil {
-			return err
-		}
-	} else {
-		o.Engine = engines[0].Names[slices.Index(engines[0].Names, defaultEngine(engines[0].Names))]
+	var err error
+	if o.Engine, err = gameserver.Engine(o.Engine, o.Solution); err != nil {
+		return err
 	}
 	if max := maxBots(); o.Bots < 0 || o.Bots > max {
-		return fmt.Errorf("%d bots %w: at most %d, for which the descriptors (ulimit -n) and ports are enough here", o.Bots, ErrUsage, max)
+		return fmt.Errorf("%d bots %w: at most %d, for which the descriptors (ulimit -n) and ports are enough here", o.Bots, gameserver.ErrUsage, max)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(o.Port))
 	if err != nil {
@@ -92,12 +78,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	d := &director{
-		options: o, program: program, hub: newHub(), engines: engines,
+		options: o, program: program, hub: newHub(), engines: groups(o.Solution),
 		engine: o.Engine, listen: "127.0.0.1:0", wanted: o.Bots,
 		asked: make(chan request), started: make(chan started), news: make(chan func(), 64),
 	}
 	if err := d.start(ctx); err != nil { // the first time it is worth waiting for
-		return d.explain(err)
+		return gameserver.Explain(err, d.engine)
 	}
 	defer d.stop()
 	w := newWeb(listener.Addr(), d)
@@ -137,78 +123,13 @@ func whose(solution bool) string {
 	return "Your server"
 }
 
-// Names of engines begin with where they come from.
-const (
-	lessons   = "lessons/"
-	solutions = "solutions/"
-)
-
-// enginesHere are the engines of the lessons that run on this system, those of the
-// server's own side first.
-func enginesHere(solution bool) []Engines {
-	yours, theirs := Engines{Whose: "yours"}, Engines{Whose: "the solutions’"}
-	for _, l := range catalogue.All() {
-		if l.Number <= 6 && l.Runs(runtime.GOOS).OK() {
-			yours.Names = append(yours.Names, lessons+l.Folder[3:])
-			theirs.Names = append(theirs.Names, solutions+l.Folder[3:])
-		}
-	}
+// groups are the engines to choose from, those of the server's own side first.
+func groups(solution bool) []Engines {
+	yours, theirs := Engines{"yours", gameserver.Engines(false)}, Engines{"the solutions’", gameserver.Engines(true)}
 	if solution {
 		return []Engines{theirs, yours}
 	}
 	return []Engines{yours, theirs}
-}
-
-// defaultEngine is the one that most people will want to see.
-func defaultEngine(names []string) string {
-	for _, suffix := range []string{"/epoll-et", "/kqueue", "/iocp"} {
-		for _, n := range names {
-			if strings.HasSuffix(n, suffix) {
-				return n
-			}
-		}
-	}
-	return names[0]
-}
-
-// known completes an engine's name, or says why there is no such engine.
-func known(name *string, solution bool, engines []Engines) error {
-	full := *name
-	if !strings.Contains(full, "/") {
-		full = lessons + full
-		if solution {
-			full = solutions + *name
-		}
-	}
-	var here []string
-	for _, e := range engines {
-		if slices.Contains(e.Names, full) {
-			*name = full
-			return nil
-		}
-		here = append(here, e.Names...)
-	}
-	why := "there is no engine " + *name
-	if l, _, err := catalogue.Find(full[strings.IndexByte(full, '/')+1:]); err == nil && !l.Runs(runtime.GOOS).OK() {
-		return fmt.Errorf("engine %s does not run here: %s; choose %s", *name, l.Runs(runtime.GOOS).Why, strings.Join(here, ", "))
-	}
-	folder := full[:strings.IndexByte(full, '/')+1]
-	if near := catalogue.Nearest(full, here); near != "" && strings.HasPrefix(near, folder) {
-		why += "; did you mean " + near + "?"
-	}
-	return fmt.Errorf("%s (%w); choose %s", why, ErrUsage, strings.Join(here, ", "))
-}
-
-// explain turns the error of a server that did not start into one for the reader.
-func (d *director) explain(err error) error {
-	var not *gameserver.NotWritten
-	if !errors.As(err, &not) {
-		return err
-	}
-	if strings.HasPrefix(not.Step, "step 07") {
-		return fmt.Errorf("your lesson 07 %w (%s). See it with the solution's: go run ./checker arena -solution", ErrNotWritten, not.Step)
-	}
-	return fmt.Errorf("your engine %s %w (%s). Choose one that is, with -engine, or the solution's: -engine %s", d.engine, ErrNotWritten, not.Step, solutions+strings.TrimPrefix(d.engine, lessons))
 }
 
 // director owns the state of the arena. Its methods run on its goroutine, but for Do
@@ -332,7 +253,7 @@ func (d *director) adopt(s started) {
 		return
 	}
 	if s.err != nil {
-		d.failed = d.explain(s.err)
+		d.failed = gameserver.Explain(s.err, d.engine)
 		return
 	}
 	d.run, d.listen = s.run, s.run.server.Addr
@@ -453,7 +374,7 @@ func (d *director) watch(r *run) {
 			d.tell(r, func() { d.measured(s) })
 		case <-r.server.Done():
 			d.tell(r, func() {
-				d.failed = d.explain(r.server.Err())
+				d.failed = gameserver.Explain(r.server.Err(), d.engine)
 				d.stop()
 			})
 			return
@@ -623,8 +544,8 @@ func (d *director) carryOut(ctx context.Context, r request) (said string, err er
 		d.wanted = n
 		return "", d.command(r, count(n, "bot is", "bots are")+" asked for.", "bots %d", n)
 	case "engine":
-		name := r.form.Get("name")
-		if err := known(&name, d.options.Solution, d.engines); err != nil {
+		name, err := gameserver.Engine(r.form.Get("name"), d.options.Solution)
+		if err != nil {
 			return "", askf("%v", err)
 		}
 		d.engine = name

@@ -21,6 +21,7 @@ import (
 
 	"iolab/checker/catalogue"
 	"iolab/checker/gameclient"
+	"iolab/checker/gameserver"
 )
 
 // The test's binary is the bots, too.
@@ -268,8 +269,8 @@ func TestWhatCannotStartIsSaid(t *testing.T) {
 		is   error
 		says string
 	}{
-		{Options{Engine: "epol-et"}, ErrUsage, "did you mean"},
-		{Options{Bots: 1 << 30}, ErrUsage, "at most"},
+		{Options{Engine: "epol-et"}, gameserver.ErrUsage, "did you mean"},
+		{Options{Bots: 1 << 30}, gameserver.ErrUsage, "at most"},
 		{Options{Root: dir}, nil, "does not build"},
 	} {
 		c.o.Solution, c.o.NoOpen, c.o.Out = true, true, os.Stderr

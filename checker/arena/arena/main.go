@@ -12,6 +12,7 @@ import (
 
 	"iolab/checker/arena"
 	"iolab/checker/catalogue"
+	"iolab/checker/gameserver"
 )
 
 func main() {
@@ -54,9 +55,9 @@ func exit(err error) {
 	status := 0
 	switch {
 	case err == nil:
-	case errors.Is(err, arena.ErrNotWritten):
+	case errors.Is(err, gameserver.ErrNotWritten):
 		status = 1
-	case errors.Is(err, arena.ErrUsage):
+	case errors.Is(err, gameserver.ErrUsage):
 		status = 2
 	default:
 		status = 3
