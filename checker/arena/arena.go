@@ -41,7 +41,7 @@ type Options struct {
 	For      time.Duration // end by itself after this long; 0: never
 	BotsArgs []string      // the program, and its arguments, that is the bots
 	JSON     bool          // print the addresses as JSON
-	Out      io.Writer
+	Out, Err io.Writer
 }
 
 const (
@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if max := maxBots(); o.Bots < 0 || o.Bots > max {
-		return fmt.Errorf("%d bots %w: at most %d, for which the descriptors (ulimit -n) and ports are enough here", o.Bots, gameserver.ErrUsage, max)
+		return &gameserver.UsageError{Text: fmt.Sprintf("there can be 0 to %d bots here, and not %d: a bot is a descriptor in two processes (ulimit -n) and a port", max, o.Bots)}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(o.Port))
 	if err != nil {
@@ -303,13 +303,13 @@ func (d *director) startRun(ctx context.Context, number int, engine string) (*ru
 	}
 	r := &run{number: number, server: server, where: make(chan where, 1), began: time.Now()}
 	if err := r.join(d); err != nil {
-		r.stop()
 		select {
 		case <-server.Done(): // it says why better than its client
-			return nil, server.Err()
-		default:
-			return nil, err
+			err = server.Err()
+		case <-time.After(2 * time.Second):
 		}
+		r.stop()
+		return nil, err
 	}
 	return r, nil
 }
@@ -375,6 +375,7 @@ func (d *director) watch(r *run) {
 		case <-r.server.Done():
 			d.tell(r, func() {
 				d.failed = gameserver.Explain(r.server.Err(), d.engine)
+				fmt.Fprintln(d.options.Err, "arena:", d.failed)
 				d.stop()
 			})
 			return

@@ -265,21 +265,21 @@ func TestAServerThatDiesIsSaid(t *testing.T) {
 func TestWhatCannotStartIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
-		o    Options
-		is   error
-		says string
+		o      Options
+		status int
+		says   string
 	}{
-		{Options{Engine: "epol-et"}, gameserver.ErrUsage, "did you mean"},
-		{Options{Bots: 1 << 30}, gameserver.ErrUsage, "at most"},
-		{Options{Root: dir}, nil, "does not build"},
+		{Options{Engine: "epol-et"}, 2, "did you mean solutions/epoll-et?"},
+		{Options{Engine: "lessons/epol-et"}, 2, "did you mean lessons/epoll-et?"},
+		{Options{Bots: 1 << 30}, 2, "there can be 0 to "},
+		{Options{Bots: -1}, 2, "there can be 0 to "},
+		{Options{Root: dir}, 3, "does not build"},
 	} {
 		c.o.Solution, c.o.NoOpen, c.o.Out = true, true, os.Stderr
 		err := Run(t.Context(), c.o)
 		require.Error(t, err)
 		assert.ErrorContains(t, err, c.says)
-		if c.is != nil {
-			assert.ErrorIs(t, err, c.is)
-		}
+		assert.Equal(t, c.status, gameserver.Status(err))
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

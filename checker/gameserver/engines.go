@@ -10,13 +10,28 @@ import (
 	"iolab/checker/catalogue"
 )
 
-// Errors with an exit status of their own.
-var (
-	// ErrNotWritten: the reader's server, or engine, is not complete.
-	ErrNotWritten = errors.New("is not written yet")
-	// ErrUsage: the command line asks for what there is not.
-	ErrUsage = errors.New("cannot be asked for")
-)
+// ErrNotWritten is the reader's server, or engine, that is not complete.
+var ErrNotWritten = errors.New("is not written yet")
+
+// UsageError is a command line that asks for what there is not.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+// Status is the exit status that an error of the arena or of the terminal client means:
+// see the checker's.
+func Status(err error) int {
+	var usage *UsageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, ErrNotWritten):
+		return 1
+	case errors.As(err, &usage):
+		return 2
+	}
+	return 3
+}
 
 // Names of engines begin with where they come from.
 const (
@@ -68,10 +83,16 @@ func Engine(name string, solution bool) (string, error) {
 		return "", fmt.Errorf("engine %s does not run here: %s; choose %s", name, l.Runs(runtime.GOOS).Why, strings.Join(here, ", "))
 	}
 	why := ""
-	if near := catalogue.Nearest(full, here); near != "" && strings.HasPrefix(near, from+"/") {
-		why = "; did you mean " + near + "?"
+	var names []string // of that folder
+	for _, n := range here {
+		if n, ok := strings.CutPrefix(n, from+"/"); ok {
+			names = append(names, n)
+		}
 	}
-	return "", fmt.Errorf("there is no engine %s%s: it %w. Choose %s", name, why, ErrUsage, strings.Join(here, ", "))
+	if near := catalogue.Nearest(bare, names); near != "" {
+		why = "; did you mean " + from + "/" + near + "?"
+	}
+	return "", &UsageError{fmt.Sprintf("there is no engine %s%s (there are %s)", name, why, strings.Join(here, ", "))}
 }
 
 // Explain turns the error of a server that did not start on engine into one for the

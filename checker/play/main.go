@@ -46,11 +46,5 @@ func Main(args []string) int {
 		return 130
 	}
 	fmt.Fprintln(os.Stderr, "play:", err)
-	switch {
-	case errors.Is(err, gameserver.ErrNotWritten):
-		return 1
-	case errors.Is(err, gameserver.ErrUsage):
-		return 2
-	}
-	return 3
+	return gameserver.Status(err)
 }

@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	client, err := gameclient.Dial(g.addr, gameclient.Options{})
 	if err != nil {
-		return fmt.Errorf("joining the game on %s: %w", g.addr, err)
+		return g.lost(fmt.Errorf("joining the game on %s: %w", g.addr, err))
 	}
 	defer client.Conn.Close()
 	g.join(client)
@@ -104,7 +104,7 @@ func (g *game) serve(ctx context.Context) (stop func(), err error) {
 		os.RemoveAll(dir)
 		return nil, gameserver.Explain(err, engine)
 	}
-	g.addr, g.server = server.Addr, server
+	g.addr, g.server, g.engine = server.Addr, server, engine
 	fmt.Fprintf(o.Err, "play: a server on %s listens on %s. Somebody else on this machine joins with\n\n  go run ./checker play -addr %s\n\n", engine, server.Addr, server.Addr)
 	return func() {
 		server.Stop()
@@ -117,6 +117,7 @@ type game struct {
 	options Options
 	addr    string
 	server  *gameserver.Server // nil: somebody else's
+	engine  string             // of one's own server
 
 	client   *gameclient.Client
 	walls    [][]bool
@@ -157,14 +158,7 @@ func (g *game) join(c *gameclient.Client) {
 func (g *game) take(f frame) error {
 	switch {
 	case f.err != nil:
-		if g.server != nil {
-			select {
-			case <-g.server.Done():
-				return fmt.Errorf("%w", gameserver.Explain(g.server.Err(), "of this server"))
-			case <-time.After(time.Second):
-			}
-		}
-		return fmt.Errorf("the connection to %s is lost: %w", g.addr, f.err)
+		return g.lost(fmt.Errorf("the connection to %s is lost: %w", g.addr, f.err))
 	case f.t == gameclient.Snapshot:
 		h, err := g.view.Apply(f.body)
 		if err != nil {
@@ -183,6 +177,18 @@ func (g *game) take(f frame) error {
 		return fmt.Errorf("the server on %s says: %w", g.addr, refusal)
 	}
 	return nil
+}
+
+// lost is the better reason for err, if one's own server has one.
+func (g *game) lost(err error) error {
+	if g.server != nil {
+		select {
+		case <-g.server.Done():
+			return gameserver.Explain(g.server.Err(), g.engine)
+		case <-time.After(2 * time.Second):
+		}
+	}
+	return err
 }
 
 func (g *game) send(p []byte) error {

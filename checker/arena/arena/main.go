@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,7 +15,7 @@ import (
 )
 
 func main() {
-	o := arena.Options{Out: os.Stdout}
+	o := arena.Options{Out: os.Stdout, Err: os.Stderr}
 	flag.BoolVar(&o.JSON, "json", false, "")
 	flag.BoolVar(&o.Solution, "solution", false, "")
 	flag.StringVar(&o.Engine, "engine", "", "")
@@ -52,18 +51,8 @@ func main() {
 
 // exit ends with the status that err means to the checker.
 func exit(err error) {
-	status := 0
-	switch {
-	case err == nil:
-	case errors.Is(err, gameserver.ErrNotWritten):
-		status = 1
-	case errors.Is(err, gameserver.ErrUsage):
-		status = 2
-	default:
-		status = 3
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "arena:", err)
 	}
-	os.Exit(status)
+	os.Exit(gameserver.Status(err))
 }
