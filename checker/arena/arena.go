@@ -50,6 +50,8 @@ const (
 	joinWithin   = 10 * time.Second
 )
 
+const anyPort = "127.0.0.1:0"
+
 // BotsMain is the bots process: Options.BotsArgs should lead to it, with the server's
 // address added.
 func BotsMain(addr string) error { return runBots(addr, os.Stdin, os.Stdout) }
@@ -79,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	d := &director{
 		options: o, program: program, hub: newHub(), engines: groups(o.Solution),
-		engine: o.Engine, listen: "127.0.0.1:0", wanted: o.Bots,
+		engine: o.Engine, listen: anyPort, wanted: o.Bots,
 		asked: make(chan request), started: make(chan started), news: make(chan func(), 64),
 	}
 	if err := d.start(ctx); err != nil { // the first time it is worth waiting for
@@ -183,6 +185,7 @@ type started struct {
 // run is a server with its bots and its spectator.
 type run struct {
 	number    int
+	room      int // for so many players
 	server    *gameserver.Server
 	bots      *runner.Child
 	botsIn    io.WriteCloser
@@ -239,7 +242,7 @@ func (d *director) direct(ctx context.Context) error {
 // started.
 func (d *director) start(ctx context.Context) error {
 	d.runs++
-	r, err := d.startRun(ctx, d.runs, d.engine)
+	r, err := d.startRun(ctx, d.runs, d.engine, roomFor(d.wanted))
 	d.adopt(started{d.runs, r, err})
 	return err
 }
@@ -254,6 +257,7 @@ func (d *director) adopt(s started) {
 	}
 	if s.err != nil {
 		d.failed = gameserver.Explain(s.err, d.engine)
+		d.listen = anyPort // should the trouble be that somebody else has the one there was
 		return
 	}
 	d.run, d.listen = s.run, s.run.server.Addr
@@ -296,12 +300,12 @@ func (r *run) stop() {
 
 // startRun starts a server, the bots, and the spectator. It may take a while and runs
 // on any goroutine.
-func (d *director) startRun(ctx context.Context, number int, engine string) (*run, error) {
-	server, err := gameserver.Start(ctx, d.program, d.listen, engine, "-interest", "-players", strconv.Itoa(maxBots()+100))
+func (d *director) startRun(ctx context.Context, number int, engine string, room int) (*run, error) {
+	server, err := gameserver.Start(ctx, d.program, d.listen, engine, "-interest", "-players", strconv.Itoa(room))
 	if err != nil {
 		return nil, err
 	}
-	r := &run{number: number, server: server, where: make(chan where, 1), began: time.Now()}
+	r := &run{number: number, server: server, room: room, where: make(chan where, 1), began: time.Now()}
 	if err := r.join(d); err != nil {
 		select {
 		case <-server.Done(): // it says why better than its client
@@ -543,6 +547,10 @@ func (d *director) carryOut(ctx context.Context, r request) (said string, err er
 			return "", err
 		}
 		d.wanted = n
+		if n > d.run.room-guests {
+			d.restart(ctx)
+			return fmt.Sprintf("The server restarts, with room for %s.", count(roomFor(n), "player", "players")), nil
+		}
 		return "", d.command(r, count(n, "bot is", "bots are")+" asked for.", "bots %d", n)
 	case "engine":
 		name, err := gameserver.Engine(r.form.Get("name"), d.options.Solution)
@@ -601,14 +609,14 @@ func (d *director) restart(ctx context.Context) {
 	old := d.run
 	d.run, d.failed = nil, nil
 	d.runs++
-	number, engine := d.runs, d.engine
+	number, engine, room := d.runs, d.engine, roomFor(d.wanted)
 	go func() {
 		if old != nil {
 			old.stop()
 		}
 		d.starting.Lock() // one after the other: the port is the same
 		defer d.starting.Unlock()
-		r, err := d.startRun(ctx, number, engine)
+		r, err := d.startRun(ctx, number, engine, room)
 		select {
 		case d.started <- started{number, r, err}:
 		case <-ctx.Done():
@@ -618,6 +626,13 @@ func (d *director) restart(ctx context.Context) {
 		}
 	}()
 }
+
+// guests are the places that are kept for people.
+const guests = 100
+
+// roomFor is for how many players the server has room when there are to be so many bots.
+// Every tick looks at every place, taken or not: too many would be seen in its time.
+func roomFor(bots int) int { return max(2*bots, 2000-guests) + guests }
 
 // maxBots is how many the descriptors and the ports of one address are enough for.
 func maxBots() int { return int(min(gameserver.FileLimit()-min(gameserver.FileLimit(), 200), 20_000)) }

@@ -104,6 +104,12 @@ func TestNumbers(t *testing.T) {
 	assert.Equal(t, "there are 3, 4 and others", some([]uint32{3, 4}))
 }
 
+func TestTheServerHasRoom(t *testing.T) {
+	assert.Equal(t, 2000, roomFor(1))
+	assert.Equal(t, 20_100, roomFor(10_000))
+	assert.Less(t, roomFor(maxBots()), 1<<16, "a world holds 65535")
+}
+
 func TestPlayersArePacked(t *testing.T) {
 	assert.Equal(t, []byte{1, 2, 3, 4, 0xff, 0xfe, 0x10, 0x20}, appendPlayer(nil, 0x04030201, 0xfeff, 0x2010))
 }

@@ -46,7 +46,7 @@ func start(t *testing.T, o Options) (url string, stop func() error) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	r, w := io.Pipe()
-	o.Solution, o.NoOpen, o.Out, o.BotsArgs = true, true, w, []string{self, "-bots-of"}
+	o.Solution, o.NoOpen, o.Out, o.Err, o.BotsArgs = true, true, w, io.Discard, []string{self, "-bots-of"}
 	ctx, cancel := context.WithCancel(t.Context())
 	if o.For > 0 {
 		cancel = func() {}
@@ -275,7 +275,7 @@ func TestWhatCannotStartIsSaid(t *testing.T) {
 		{Options{Bots: -1}, 2, "there can be 0 to "},
 		{Options{Root: dir}, 3, "does not build"},
 	} {
-		c.o.Solution, c.o.NoOpen, c.o.Out = true, true, os.Stderr
+		c.o.Solution, c.o.NoOpen, c.o.Out, c.o.Err = true, true, io.Discard, io.Discard
 		err := Run(t.Context(), c.o)
 		require.Error(t, err)
 		assert.ErrorContains(t, err, c.says)

@@ -3,6 +3,7 @@ package gameserver
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -24,6 +25,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "time=now level=INFO msg=listening addr=127.0.0.1:4711 os=any")
 		fmt.Println("a reader's own line")
 		fmt.Println(`{"engine":"solutions/epoll-et","how":"native","timer":"1 ms","seconds":1.5,"rate":60,"ticks":90,"late_us":{"p50":1,"p99":2,"max":3},"game":{"Players":7,"Replaced":8},"server":{"BytesOut":9},"syscalls":10}`)
+		go func() { // the end of the input is a command, too; on Windows it is the only one
+			io.Copy(io.Discard, os.Stdin)
+			interrupted <- os.Interrupt
+		}()
 		<-interrupted
 		fmt.Fprintln(os.Stderr, "time=now level=INFO msg=bye")
 	case "deaf":
