@@ -2,14 +2,53 @@ package arena
 
 import (
 	"context"
+	"encoding/json"
+	"math"
 	"net"
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// view is the fake's world after n twentieths of a second.
+func (f *fake) view(n int) View {
+	v := View{Run: 1, Engine: "epoll-et", How: "native", MaxBots: 19000, Wanted: 400, Budget: 1000.0 / 60,
+		Engines: []Engines{{"yours", []string{"select", "epoll-et"}}, {"solutions", []string{"solutions/select"}}},
+		Say:     "400 players at 60 ticks a second.", Topic: "steady", Tick: uint64(3 * n), Players: 400,
+		Frozen: []uint32{17}, Client: 17, Sample: uint64(n / 2)}
+	v.Stats = Stats{Tick: 1, TickP99: 2 + math.Sin(float64(n)/7), Late: .2, Rate: 60, BytesOut: 3e6, CPU: 40, Calls: 9000, Overruns: uint64(n / 100)}
+	for id := range uint32(400) {
+		a := float64(n)/40 + float64(id)
+		r := .05 + .45*float64(id)/400
+		v.Where = appendPlayer(v.Where, id+1, uint16(65535*(.5+r*math.Cos(a))), uint16(65535*(.5+r*math.Sin(a))))
+	}
+	return v
+}
+
+// run publishes until the test is over.
+func (f *fake) run(t *testing.T) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stop); <-stopped })
+	go func() {
+		defer close(stopped)
+		for n := 1; ; n++ {
+			text, err := json.Marshal(f.view(n))
+			if err != nil {
+				panic(err)
+			}
+			f.publish(text)
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+}
 
 func TestThePageShowsTheWorldMove(t *testing.T) {
 	f := newFake()

@@ -105,10 +105,10 @@ func (g *game) obey(ctx context.Context, words []string) (quit bool, err error) 
 			return false, err
 		}
 		g.say("%.1f ms, tick %d", float64(g.ping)/1e6, g.view.Tick)
-	default:
-		g.say("%sthere is no command %q", lineHelp, words[0])
 	case "help", "?":
 		g.say("%s", strings.TrimSuffix(lineHelp, "\n"))
+	default:
+		g.say("%sthere is no command %q", lineHelp, words[0])
 	}
 	return false, nil
 }
