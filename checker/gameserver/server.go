@@ -53,7 +53,7 @@ func (e *NotWritten) Error() string { return e.Step }
 // Start starts program on addr and waits until it listens.
 func Start(ctx context.Context, program, addr, engine string, flags ...string) (*Server, error) {
 	s := &Server{}
-	cmd := exec.Command(program, append([]string{"-addr", addr, "-engine", engine, "-json-stats", "-control"}, flags...)...)
+	cmd := exec.Command(program, append([]string{"-addr", addr, "-engine", engine, "-json-stats", "100ms", "-control"}, flags...)...)
 	listening := make(chan string, 1)
 	stats := make(chan Stats, 32)
 	s.Stats = stats
