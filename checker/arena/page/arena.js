@@ -29,7 +29,7 @@ const charts = [
   { name: 'A tick takes', note: 'p99', of: s => s.tickP99, value: n => [short(n), 'ms'], floor: 1, budget: v => v.budget, marks: s => s.newLate },
   { name: 'A tick begins late by', note: 'p99', of: s => s.late, value: n => [short(n), 'ms'], floor: 0.5 },
   { name: 'Bytes out a second', of: s => s.bytesOut, value: bytes, floor: 1e5 },
-  { name: 'The server’s processor time', of: s => s.cpu, value: n => n < 0 ? ['–', ''] : [short(n), '% of one'], floor: 100 },
+  { name: 'Processor time, server', of: s => s.cpu, value: n => n < 0 ? ['–', ''] : [short(n), '% of one'], floor: 100 },
 ];
 const tiles = [
   ['Players', v => whole(v.players)],
