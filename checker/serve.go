@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -49,22 +50,27 @@ func runServe(a *app, args []string) error {
 
 // foreground builds pkg and runs it in the checker's place.
 func (a *app) foreground(pkg string, args []string) error {
+	return a.program(pkg, args, runner.Foreground)
+}
+
+// program builds pkg and has run run it.
+func (a *app) program(pkg string, args []string, run func(context.Context, *exec.Cmd) (int, error)) error {
 	dir, err := os.MkdirTemp("", "iolab-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "program.exe")
+	file := filepath.Join(dir, "program.exe")
 	a.status("building " + pkg + " ...")
-	err = runner.BuildMain(a.ctx, a.root, pkg, program)
+	err = runner.BuildMain(a.ctx, a.root, pkg, file)
 	a.status("")
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(file, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.out, a.err
 	cmd.Dir = a.root
-	code, err := runner.Foreground(a.ctx, cmd)
+	code, err := run(a.ctx, cmd)
 	if err != nil {
 		return err
 	}

@@ -223,6 +223,17 @@ func player(body []byte, i int) Player {
 	}
 }
 
+// Find returns what a snapshot, whose head is h, says of the player id, if it says
+// something.
+func Find(body []byte, h SnapshotHead, id uint32) (Player, bool) {
+	for i := range h.Changed {
+		if p := player(body, i); p.ID == id {
+			return p, true
+		}
+	}
+	return Player{}, false
+}
+
 // gone is id i of those that are gone.
 func gone(body []byte, h SnapshotHead, i int) uint32 {
 	return binary.BigEndian.Uint32(body[headSize+h.Changed*recordSize+i*idSize:])

@@ -11,6 +11,9 @@ import (
 
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
+// softly has the parent's death ask the process to end.
+func softly(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGTERM }
+
 // limit caps the descriptors of a process, never above what it has, and leaves no
 // core files.
 func limit(pid int, l Limits) {

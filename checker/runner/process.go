@@ -104,9 +104,21 @@ func RunGroup(cmd *exec.Cmd) error {
 // its exit status is returned. When ctx is cancelled it is asked to end, and ended
 // if it does not.
 func Foreground(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
+	foreground(cmd)
+	return attend(ctx, cmd, func() { interrupt(cmd.Process.Pid) }, func() { killGroup(cmd.Process.Pid) })
+}
+
+// OnTerminal is Foreground for a program that reads the keyboard: it stays in this
+// process's own group, since a terminal stops all others that read from it. Ctrl-C
+// reaches both; when ctx is cancelled the program gets SIGTERM as well.
+func OnTerminal(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
+	sameGroup(cmd)
+	return attend(ctx, cmd, func() { terminate(cmd.Process) }, func() { cmd.Process.Kill() })
+}
+
+func attend(ctx context.Context, cmd *exec.Cmd, ask, kill func()) (status int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	foreground(cmd)
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
@@ -116,12 +128,12 @@ func Foreground(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
 		case <-gone:
 			return
 		case <-ctx.Done():
-			interrupt(cmd.Process.Pid)
+			ask()
 		}
 		select {
 		case <-gone:
 		case <-time.After(15 * time.Second):
-			killGroup(cmd.Process.Pid)
+			kill()
 		}
 	}()
 	err = cmd.Wait()

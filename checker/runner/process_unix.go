@@ -39,3 +39,12 @@ func exitStatus(state *os.ProcessState) (status int, signal string) {
 func foreground(cmd *exec.Cmd) { ownGroup(cmd) }
 
 func interrupt(pid int) { syscall.Kill(-pid, syscall.SIGINT) }
+
+// sameGroup leaves the process in this one's group. It is to end with this process, and
+// to have the time to put the terminal right.
+func sameGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	softly(cmd.SysProcAttr)
+}
+
+func terminate(p *os.Process) { p.Signal(syscall.SIGTERM) }

@@ -32,3 +32,7 @@ func exitStatus(state *os.ProcessState) (status int, signal string) {
 func foreground(*exec.Cmd) {}
 
 func interrupt(int) {}
+
+func sameGroup(*exec.Cmd) {}
+
+func terminate(p *os.Process) { p.Kill() } // Windows has no other way

@@ -1,0 +1,298 @@
+package arena
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"iolab/checker/catalogue"
+	"iolab/checker/gameclient"
+	"iolab/checker/gameserver"
+)
+
+// The test's binary is the bots, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "-bots-of" {
+		if BotsMain(os.Args[2]) != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// start starts the arena with the solution's server and returns the page's address. The
+// arena ends with the test, or when stop is called, and then stop returns its error.
+func start(t *testing.T, o Options) (url string, stop func() error) {
+	t.Helper()
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	o.Root, err = catalogue.Root(dir)
+	require.NoError(t, err)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	r, w := io.Pipe()
+	o.Solution, o.NoOpen, o.Out, o.Err, o.BotsArgs = true, true, w, io.Discard, []string{self, "-bots-of"}
+	ctx, cancel := context.WithCancel(t.Context())
+	if o.For > 0 {
+		cancel = func() {}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := Run(ctx, o)
+		w.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	stop = func() error {
+		cancel()
+		err := <-ended
+		ended <- err
+		return err
+	}
+	t.Cleanup(func() { stop() })
+	var text strings.Builder
+	part := make([]byte, 4096)
+	for {
+		n, err := r.Read(part)
+		text.Write(part[:n])
+		if m := regexp.MustCompile(`http://\S+`).FindString(text.String()); m != "" {
+			go io.Copy(io.Discard, r)
+			return m, stop
+		}
+		if err != nil {
+			t.Fatalf("the arena does not start: %v", stop())
+		}
+	}
+}
+
+// watcher reads the views of an arena, as a window does.
+type watcher struct {
+	t    *testing.T
+	url  string
+	view chan View
+}
+
+func watch(t *testing.T, url string) *watcher {
+	t.Helper()
+	resp, err := http.Get(url + "events")
+	require.NoError(t, err)
+	require.Equal(t, 200, resp.StatusCode)
+	w := &watcher{t, url, make(chan View)}
+	stop := t.Context().Done()
+	go func() {
+		defer close(w.view)
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 4<<20)
+		for lines.Scan() {
+			var v View
+			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && json.Unmarshal([]byte(data), &v) == nil {
+				select {
+				case w.view <- v:
+				case <-stop:
+					return
+				}
+			}
+		}
+	}()
+	return w
+}
+
+// until returns the first view for which done is true.
+func (w *watcher) until(what string, done func(View) bool) View {
+	w.t.Helper()
+	var last View
+	for deadline := time.After(2 * waitFor); ; {
+		select {
+		case v, ok := <-w.view:
+			require.True(w.t, ok, "the arena has ended; the last sentence: %s", last.Say)
+			if done(v) {
+				return v
+			}
+			last = v
+		case <-deadline:
+			w.t.Fatalf("%s should come, but the arena says %q, %+v", what, last.Say, last.Stats)
+		}
+	}
+}
+
+// press uses a control.
+func (w *watcher) press(control, form string) string {
+	w.t.Helper()
+	status, text, _ := ask(w.t, "POST", w.url+control, form)
+	require.Equal(w.t, 200, status, text)
+	return text
+}
+
+func TestTheArenaAtWork(t *testing.T) {
+	url, stop := start(t, Options{Bots: 40})
+	w := watch(t, url)
+	v := w.until("forty bots", func(v View) bool { return v.Players == 40 && len(v.Where) == 40*8 && v.Sample > 0 })
+	assert.Equal(t, "native", v.How)
+	assert.InDelta(t, 1000.0/60, v.Budget, .01)
+	w.until("an ordinary sentence", func(v View) bool { return v.Topic == "steady" && strings.HasPrefix(v.Say, "40 players") })
+
+	var m Map
+	_, text, _ := ask(t, "GET", url+"map", "")
+	require.NoError(t, json.Unmarshal([]byte(text), &m))
+	assert.Equal(t, 1, m.Run)
+	assert.Len(t, m.Walls, m.Width*m.Height)
+
+	w.press("bots", "n=60")
+	w.until("sixty bots", func(v View) bool { return v.Players == 60 && v.Wanted == 60 })
+	w.press("bots", "n=50")
+	v = w.until("fifty bots", func(v View) bool { return v.Players == 50 })
+
+	// A client that does not read: its snapshots are replaced, then it is dropped.
+	status, text, _ := ask(t, "POST", url+"freeze", "client=99999")
+	assert.Equal(t, 422, status)
+	assert.Contains(t, text, "no bot has this player")
+	w.press("freeze", fmt.Sprint("client=", v.Client))
+	w.until("a frozen client", func(v View) bool { return len(v.Frozen) == 1 && strings.Contains(v.Say, "has not read for") })
+	w.until("replaced snapshots", func(v View) bool { return v.Stats.Replaced > 0 && strings.Contains(v.Say, "replaced") })
+	w.until("a dropped client", func(v View) bool { return v.Stats.Kicked == 1 && strings.Contains(v.Say, "it was dropped") })
+	w.press("thaw", "")
+	w.until("the client's return", func(v View) bool { return len(v.Frozen) == 0 && v.Players == 50 })
+
+	// All of them.
+	w.press("freeze", "all=yes")
+	w.until("fifty frozen clients", func(v View) bool { return len(v.Frozen) == 50 && strings.HasPrefix(v.Say, "50 clients") })
+	w.press("thaw", "")
+	w.until("nobody frozen", func(v View) bool { return len(v.Frozen) == 0 })
+
+	// A loop that is held up: it drops what it cannot make up for.
+	before := w.until("a sample", func(v View) bool { return v.Stats.Rate > 0 })
+	assert.Contains(t, w.press("stall", "ms=700"), "700ms")
+	w.until("dropped ticks", func(v View) bool {
+		return v.Stats.Dropped >= before.Stats.Dropped+30 && v.Topic == "stall" && strings.Contains(v.Say, "dropped")
+	})
+
+	// Another engine.
+	w.press("engine", "name=select")
+	v = w.until("another engine", func(v View) bool {
+		return v.Run == 2 && v.Engine == "solutions/select" && v.Players == 50 && len(v.Where) > 0
+	})
+	assert.Less(t, v.Stats.Dropped, uint64(1000), "counters begin anew")
+	status, text, _ = ask(t, "POST", url+"engine", "name=selct")
+	assert.Equal(t, 422, status)
+	assert.Contains(t, text, "did you mean solutions/select?")
+
+	w.press("reset", "")
+	w.until("the beginning", func(v View) bool { return v.Run == 3 && v.Engine == "solutions/epoll-et" && v.Players == 40 })
+
+	for form, control := range map[string]string{"n=-1": "bots", "n=x": "bots", "n=1000000": "bots", "ms=0": "stall", "ms=999999": "stall", "": "freeze"} {
+		status, text, _ := ask(t, "POST", url+control, form)
+		assert.Equal(t, 422, status, form)
+		assert.Contains(t, text, "wants a number from", form)
+	}
+	require.NoError(t, stop())
+	assert.Empty(t, children(t), "no process is left")
+}
+
+// children are the command lines of this process's children, by their numbers.
+func children(t *testing.T) map[int]string {
+	found := map[int]string{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) > 1 && fields[1] == fmt.Sprint(os.Getpid()) {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			found[pid] = strings.ReplaceAll(string(line), "\x00", " ")
+		}
+	}
+	return found
+}
+
+// A person can join the arena's server, too, and the bots stay the bots.
+func TestAPersonCanJoin(t *testing.T) {
+	url, _ := start(t, Options{Bots: 3})
+	w := watch(t, url)
+	w.until("three bots", func(v View) bool { return v.Players == 3 })
+	var server string
+	for _, c := range children(t) {
+		if strings.Contains(c, "-bots-of") {
+			server = strings.TrimSpace(c[strings.LastIndex(strings.TrimSpace(c), " "):])
+		}
+	}
+	c, err := gameclient.Dial(server, gameclient.Options{})
+	require.NoError(t, err)
+	defer c.Conn.Close()
+	w.until("four players", func(v View) bool { return v.Players == 4 })
+	status, _, _ := ask(t, "POST", url+"freeze", fmt.Sprint("client=", c.Welcome.ID))
+	assert.Equal(t, 422, status, "only bots can be frozen")
+}
+
+func TestAServerThatDiesIsSaid(t *testing.T) {
+	url, _ := start(t, Options{Bots: 2})
+	w := watch(t, url)
+	w.until("two bots", func(v View) bool { return v.Players == 2 })
+	for pid, c := range children(t) {
+		if strings.Contains(c, "-json-stats") {
+			p, err := os.FindProcess(pid)
+			require.NoError(t, err)
+			require.NoError(t, p.Kill())
+		}
+	}
+	v := w.until("the news", func(v View) bool { return v.Topic == "failed" })
+	assert.Contains(t, v.Say, "There is no server: the server")
+	assert.Equal(t, "bad", v.Mood)
+	status, text, _ := ask(t, "POST", url+"stall", "ms=5")
+	assert.Equal(t, 422, status)
+	assert.Contains(t, text, "restart")
+	w.press("reset", "")
+	w.until("a new server", func(v View) bool { return v.Run == 2 && v.Players == 2 })
+}
+
+func TestWhatCannotStartIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		o      Options
+		status int
+		says   string
+	}{
+		{Options{Engine: "epol-et"}, 2, "did you mean solutions/epoll-et?"},
+		{Options{Engine: "lessons/epol-et"}, 2, "did you mean lessons/epoll-et?"},
+		{Options{Bots: 1 << 30}, 2, "there can be 0 to "},
+		{Options{Bots: -1}, 2, "there can be 0 to "},
+		{Options{Root: dir}, 3, "does not build"},
+	} {
+		c.o.Solution, c.o.NoOpen, c.o.Out, c.o.Err = true, true, io.Discard, io.Discard
+		err := Run(t.Context(), c.o)
+		require.Error(t, err)
+		assert.ErrorContains(t, err, c.says)
+		assert.Equal(t, c.status, gameserver.Status(err))
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	err = Run(t.Context(), Options{Solution: true, Port: l.Addr().(*net.TCPAddr).Port})
+	assert.ErrorContains(t, err, "in use")
+	assert.ErrorContains(t, err, "leave -port out")
+}
+
+func TestTheArenaEndsByItself(t *testing.T) {
+	begin := time.Now()
+	_, stop := start(t, Options{Bots: 1, For: 300 * time.Millisecond})
+	require.NoError(t, stop())
+	assert.Less(t, time.Since(begin), waitFor)
+	assert.Empty(t, children(t))
+}

@@ -1,0 +1,3 @@
+package play
+
+const windows = true
