@@ -277,3 +277,89 @@ func TestStep10_AShutdownReachesTheClients(t *testing.T) {
 		}
 	})
 }
+
+// hostile connects and writes something again and again, until the test is over or the
+// server has had enough.
+func hostile(t *testing.T, addr string, first, then []byte) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		conn.Write(first)
+		for len(then) > 0 {
+			if _, err := conn.Write(then); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+func TestStep10_HostileClientsCostTheOthersNothing(t *testing.T) {
+	on(t, func(t *testing.T, e engines.Engine) {
+		if !e.Solution() {
+			t.Skip("shown on the solutions' engines")
+		}
+		s := start(t, e, gameloop.Config{})
+		addr := s.loop.Addr().String()
+		s.Did("an honest player joins; others send floods of pings and inputs, a giant length, half a frame, inputs from the future")
+		joined := make(chan *gameclient.Client, 1)
+		failed := make(chan error, 1)
+		go func() {
+			c, err := gameclient.Dial(addr, gameclient.Options{Timeout: labtest.Patience})
+			if err != nil {
+				failed <- err
+				return
+			}
+			joined <- c
+		}()
+		s.until("the honest player's join should be answered", func() bool { return len(joined)+len(failed) > 0 })
+		if len(failed) > 0 {
+			wrong(s.Lab, "no-welcome", "a join on %s should be answered with a welcome, but: %v", e.Name, <-failed)
+		}
+		honest := <-joined
+		defer honest.Conn.Close()
+
+		join := gameclient.AppendJoin(nil, 0, gameclient.Token{})
+		var pings, inputs []byte
+		for range 1000 {
+			pings = gameclient.AppendPing(pings, 1)
+			inputs = gameclient.AppendInput(inputs, 1<<31, 1, 1)
+		}
+		hostile(t, addr, join, pings)
+		hostile(t, addr, join, inputs)
+		hostile(t, addr, []byte{255, 255, 255, 255}, make([]byte, 64<<10))
+		hostile(t, addr, join[:9], nil)
+		hostile(t, addr, join, nil)
+
+		for tick := range 30 {
+			if err := honest.Move(1, 0); err != nil {
+				wrong(s.Lab, "others-wait", "the honest player should be able to send its input on %s, but: %v", e.Name, err)
+			}
+			sequence := uint32(tick + 1)
+			s.until(fmt.Sprintf("input %d of the honest player should arrive on %s", sequence, e.Name), func() bool { return s.game.Stats().InputsQueued > 0 })
+			var applied uint32
+			do(s.Lab, func() {
+				s.game.Step()
+				s.game.Broadcast()
+				for _, p := range s.game.World().Players {
+					if p.ID == honest.Welcome.ID {
+						applied = p.Sequence
+					}
+				}
+			})
+			if applied != sequence {
+				wrong(s.Lab, "others-wait", "the honest player's input %d should be applied at its tick on %s, but the last is %d", sequence, e.Name, applied)
+			}
+		}
+		s.until("the floods and the giant length should be refused", func() bool { return s.game.Stats().Refused >= 3 })
+		done := make(chan error, 1)
+		go func() { done <- watch(honest, 30) }()
+		s.until("the honest player should be sent the last tick's snapshot", func() bool { return len(done) > 0 })
+		if err := <-done; err != nil {
+			wrong(s.Lab, "others-wait", "on %s the honest player: %v", e.Name, err)
+		}
+	})
+}

@@ -307,7 +307,11 @@ func (x *timed) wantWait(want time.Duration) {
 	x.T().Helper()
 	if got := x.engine.Waited(); got != want {
 		x.Got("Poll(%v)", got)
-		wrong(x.Lab, "fixed-wait", "the engine's Poll should get the time that is left to the next tick, %v, but got %v", want, got)
+		cause := "fixed-wait"
+		if (got - want).Abs() < 100*time.Microsecond {
+			cause = "dt-rounded"
+		}
+		wrong(x.Lab, cause, "the engine's Poll should get the time that is left to the next tick, %v, but got %v", want, got)
 	}
 }
 
@@ -535,6 +539,40 @@ const cellSize = gameclient.CellTiles * gameclient.Tile
 
 func abs(x int32) int32 { return max(x, -x) }
 
+func TestStep03_TheGridKnowsWhereEverybodyIs(t *testing.T) {
+	w := newWorld(t, 64, 40)
+	slots := w.spawn(40)
+	w.Did("they move about, 1,000 ticks")
+	random := rand.New(rand.NewPCG(3, 4))
+	directions := make([][2]int16, len(slots))
+	for tick := range 1000 {
+		do(w.Lab, func() {
+			for i, slot := range slots {
+				if random.IntN(40) == 0 || tick == 0 {
+					directions[i] = [2]int16{int16(random.IntN(91) - 45), int16(random.IntN(91) - 45)}
+				}
+				w.Apply(slot, gameloop.Input{Sequence: uint32(tick + 1), DX: directions[i][0], DY: directions[i][1]})
+			}
+		})
+	}
+	for _, slot := range slots {
+		var near []int32
+		do(w.Lab, func() { near = w.Near(nil, w.Cell(slot)) })
+		slices.Sort(near)
+		var want []int32
+		for _, other := range slots {
+			if cellsApart(w.Players[slot], w.Players[other]) <= 1 {
+				want = append(want, other)
+			}
+		}
+		slices.Sort(want)
+		if !slices.Equal(near, want) {
+			p := w.Players[slot]
+			wrong(w.Lab, "grid-stale", "near player %d, at %d, %d, are the slots %v (the cell of its place and the eight around it), but Near says %v", p.ID, p.X, p.Y, want, near)
+		}
+	}
+}
+
 func TestStep03_NobodyIsInAWallOrInSomebodyElse(t *testing.T) {
 	w := newWorld(t, 32, 150)
 	slots := w.spawn(150)
@@ -665,41 +703,6 @@ func TestStep03_AWallStopsOneAxisAndNotTheOther(t *testing.T) {
 	if want := int32(gameclient.Tile + gameclient.Radius); p.X != want {
 		w.Got("x is %d", p.X)
 		wrong(w.Lab, "stops-short", "a player that walks into a wall should end up touching it, at x = %d, but stays at %d", want, p.X)
-	}
-}
-
-func TestStep03_TheGridKnowsWhereEverybodyIs(t *testing.T) {
-	w := newWorld(t, 64, 40)
-	slots := w.spawn(40)
-	w.Did("they move about, 1,000 ticks")
-	random := rand.New(rand.NewPCG(3, 4))
-	directions := make([][2]int16, len(slots))
-	for tick := range 1000 {
-		do(w.Lab, func() {
-			for i, slot := range slots {
-				if random.IntN(40) == 0 || tick == 0 {
-					directions[i] = [2]int16{int16(random.IntN(91) - 45), int16(random.IntN(91) - 45)}
-				}
-				w.Apply(slot, gameloop.Input{Sequence: uint32(tick + 1), DX: directions[i][0], DY: directions[i][1]})
-			}
-		})
-	}
-	w.sound()
-	for _, slot := range slots {
-		var near []int32
-		do(w.Lab, func() { near = w.Near(nil, w.Cell(slot)) })
-		slices.Sort(near)
-		var want []int32
-		for _, other := range slots {
-			if cellsApart(w.Players[slot], w.Players[other]) <= 1 {
-				want = append(want, other)
-			}
-		}
-		slices.Sort(want)
-		if !slices.Equal(near, want) {
-			p := w.Players[slot]
-			wrong(w.Lab, "grid-stale", "near player %d, at %d, %d, are the slots %v (the cell of its place and the eight around it), but Near says %v", p.ID, p.X, p.Y, want, near)
-		}
 	}
 }
 
@@ -844,20 +847,6 @@ func TestStep04_WhatIsNotTheProtocolIsRefused(t *testing.T) {
 	r.Check(s.Clients == 0, "clients-not-forgotten", "all clients are gone, but Stats.Clients is %d", s.Clients)
 }
 
-func TestStep04_AFullServerSaysSo(t *testing.T) {
-	r := room(t, gameloop.Config{MaxPlayers: 3})
-	players := r.JoinMany(3)
-	p := r.Connect()
-	p.Say(gameclient.AppendJoin(nil, 0, gameclient.Token{}), "a join, as the fourth of three")
-	refused(r, p, gameclient.ErrorFull, "full-without-a-word", "the server is full")
-	s := r.Connect()
-	s.Enter(gameclient.Spectator, gameclient.Token{})
-	r.Check(s.Welcome.ID == 0, "spectator-has-a-player", "a spectator has no player, but the welcome says %d", s.Welcome.ID)
-	players[1].Say(gameclient.AppendLeave(nil), "a leave")
-	q := r.Join()
-	r.Check(q.Welcome.ID != players[1].Welcome.ID, "id-used-again", "an ID is never used again, but player %d has left and the next has the same", q.Welcome.ID)
-}
-
 func TestStep04_WhoLeavesIsGone(t *testing.T) {
 	r := room(t, gameloop.Config{})
 	players := r.JoinMany(3)
@@ -872,12 +861,46 @@ func TestStep04_WhoLeavesIsGone(t *testing.T) {
 	r.Check(len(left) == 2, "dropped-with-the-connection", "a player whose connection broke should stay in the world for a while (Config.RejoinTicks), but is gone at once")
 	s := stats(r)
 	r.Check(s.Clients == 1, "clients-not-forgotten", "one client of three is left, but Stats.Clients is %d", s.Clients)
-	// The books are in order: the one who is left is served.
 	players[2].Say(gameclient.AppendPing(nil, 1), "a ping")
 	r.Check(len(players[2].Read()) == 1, "clients-not-forgotten", "the client that is left should be served, but is not")
+	r.SuspectNext(labtest.Rule{ID: "clients-not-forgotten", For: []labtest.Symptom{labtest.Panics}})
+	players[2].Disconnect(nil)
+	s = stats(r)
+	r.Check(s.Clients == 0, "clients-not-forgotten", "all clients are gone, but Stats.Clients is %d", s.Clients)
+}
+
+func TestStep04_AFullServerSaysSo(t *testing.T) {
+	r := room(t, gameloop.Config{MaxPlayers: 3})
+	players := r.JoinMany(3)
+	p := r.Connect()
+	p.Say(gameclient.AppendJoin(nil, 0, gameclient.Token{}), "a join, as the fourth of three")
+	refused(r, p, gameclient.ErrorFull, "full-without-a-word", "the server is full")
+	s := r.Connect()
+	s.Enter(gameclient.Spectator, gameclient.Token{})
+	r.Check(s.Welcome.ID == 0, "spectator-has-a-player", "a spectator has no player, but the welcome says %d", s.Welcome.ID)
+	players[1].Say(gameclient.AppendLeave(nil), "a leave")
+	q := r.Join()
+	r.Check(q.Welcome.ID != players[1].Welcome.ID, "id-used-again", "an ID is never used again, but player %d has left and the next has the same", q.Welcome.ID)
 }
 
 // Step 5: inputs
+
+func TestStep05_OneInputATick(t *testing.T) {
+	r := room(t, gameloop.Config{})
+	p := r.Join()
+	free := freeDirection(r, p)
+	before := at(r, p)
+	r.Did("%s sends ten inputs at once", p.Name)
+	for range 10 {
+		p.Move(free[0]*10, free[1]*10)
+	}
+	now := at(r, p)
+	r.Check(now == before, "input-applied-at-once", "an input should wait for its tick, but the player has moved before")
+	r.Step(3)
+	now = at(r, p)
+	moved := abs(now.X-before.X) + abs(now.Y-before.Y)
+	r.Check(moved == 30, "inputs-all-at-once", "three ticks should apply three of the ten inputs, 30 units, but the player has moved by %d: who sends more would be faster", moved)
+}
 
 func TestStep05_InputsAreAppliedByTheirNumbers(t *testing.T) {
 	r := room(t, gameloop.Config{})
@@ -923,23 +946,6 @@ func freeDirection(r *gametest.Room, p *gametest.Player) [2]int16 {
 	}
 	r.T().Fatal("the seed's world has no free place next to this player: this is the test's fault")
 	return [2]int16{}
-}
-
-func TestStep05_OneInputATick(t *testing.T) {
-	r := room(t, gameloop.Config{})
-	p := r.Join()
-	free := freeDirection(r, p)
-	before := at(r, p)
-	r.Did("%s sends ten inputs at once", p.Name)
-	for range 10 {
-		p.Move(free[0]*10, free[1]*10)
-	}
-	now := at(r, p)
-	r.Check(now == before, "input-applied-at-once", "an input should wait for its tick, but the player has moved before")
-	r.Step(3)
-	now = at(r, p)
-	moved := abs(now.X-before.X) + abs(now.Y-before.Y)
-	r.Check(moved == 30, "inputs-all-at-once", "three ticks should apply three of the ten inputs, 30 units, but the player has moved by %d: who sends more would be faster", moved)
 }
 
 func TestStep05_TooFastIsRefused(t *testing.T) {
@@ -1010,15 +1016,16 @@ func TestStep05_TheQueueIsBounded(t *testing.T) {
 
 func TestStep05_AFloodEndsTheConnection(t *testing.T) {
 	r := room(t, gameloop.Config{FramesPerTick: 4})
-	p, q := r.Join(), r.Join()
+	q := r.Join()
 	ping := gameclient.AppendPing(nil, 1)
-	r.Did("%s sends 4 pings a tick, for five seconds", q.Name)
-	for range 300 {
+	r.Did("%s sends 4 pings a tick, for 750 ticks", q.Name)
+	for range 750 {
 		q.SayQuietly(bytes.Repeat(ping, 4))
 		q.Read()
 		r.Do(r.Game.Step)
 	}
 	r.Check(!q.Finished, "busy-taken-for-flood", "Config.FramesPerTick is 4, and a client that sends as many should be served, but was refused")
+	p := r.Join()
 	p.Say(bytes.Repeat(ping, 100_000), "100,000 pings in a moment")
 	refused(r, p, gameclient.ErrorFlood, "flood-not-limited", "100,000 frames in one tick")
 }
@@ -1104,25 +1111,6 @@ func sees(r *gametest.Room, p *gametest.Player, want map[uint32]gameclient.Playe
 	}
 }
 
-func TestStep06_EverybodySeesTheWorldAfterEachTick(t *testing.T) {
-	r := room(t, gameloop.Config{})
-	players := r.JoinMany(20)
-	spectator := r.Connect()
-	spectator.Enter(gameclient.Spectator, gameclient.Token{})
-	r.Did("they move at random for 20 ticks")
-	random := rand.New(rand.NewPCG(10, 11))
-	for tick := range 20 {
-		wander(r, random, players, 1)
-		world, _ := state(r)
-		for _, p := range append([]*gametest.Player{spectator}, players...) {
-			n := p.Snapshots()
-			r.Check(n == 1, "no-snapshot", "%s should be sent one snapshot for tick %d, but was sent %d", p.Name, tick+1, n)
-			r.Check(p.View.Tick == uint32(tick+1), "wrong-snapshot", "the snapshot of tick %d says that it is of tick %d", tick+1, p.View.Tick)
-			sees(r, p, world, "wrong-snapshot")
-		}
-	}
-}
-
 func TestStep06_OneEncodingForAll(t *testing.T) {
 	r := room(t, gameloop.Config{})
 	players := r.JoinMany(30)
@@ -1143,6 +1131,25 @@ func TestStep06_OneEncodingForAll(t *testing.T) {
 		}
 		r.Check(bytes.Equal(frames[0].Body, first), "shared-buffer-changed", "all clients should be sent the same bytes, but those of %s differ from those of %s", p.Name, players[0].Name)
 		r.Check(p.From == players[0].From, "encoded-per-client", "the snapshot should be encoded once, and all clients sent that one buffer, but %s is sent another than %s", p.Name, players[0].Name)
+	}
+}
+
+func TestStep06_EverybodySeesTheWorldAfterEachTick(t *testing.T) {
+	r := room(t, gameloop.Config{})
+	players := r.JoinMany(20)
+	spectator := r.Connect()
+	spectator.Enter(gameclient.Spectator, gameclient.Token{})
+	r.Did("they move at random for 20 ticks")
+	random := rand.New(rand.NewPCG(10, 11))
+	for tick := range 20 {
+		wander(r, random, players, 1)
+		world, _ := state(r)
+		for _, p := range append([]*gametest.Player{spectator}, players...) {
+			n := p.Snapshots()
+			r.Check(n == 1, "no-snapshot", "%s should be sent one snapshot for tick %d, but was sent %d", p.Name, tick+1, n)
+			r.Check(p.View.Tick == uint32(tick+1), "wrong-snapshot", "the snapshot of tick %d says that it is of tick %d", tick+1, p.View.Tick)
+			sees(r, p, world, "wrong-snapshot")
+		}
 	}
 }
 
@@ -1292,6 +1299,29 @@ func TestStep08_WhatHasNotChangedIsNotSent(t *testing.T) {
 	sees(r, newcomer, world, "wrong-snapshot")
 }
 
+func TestStep08_AnOldBaselineMeansAFullSnapshot(t *testing.T) {
+	r := room(t, gameloop.Config{WindowTicks: 200})
+	p, q := r.Join(), r.Join()
+	random := rand.New(rand.NewPCG(18, 19))
+	wander(r, random, []*gametest.Player{p, q}, 1)
+	p.Snapshots()
+	p.Ack(1)
+	r.Did("70 ticks without another acknowledgement")
+	for tick := uint32(2); tick <= 71; tick++ {
+		wander(r, random, []*gametest.Player{p, q}, 1)
+		p.Snapshots()
+		world, _ := state(r)
+		sees(r, p, world, "baseline-overwritten")
+		if tick-1 > gameclient.History {
+			r.Check(p.Head.Base == 0, "baseline-overwritten", "the last that was acknowledged is %d ticks old, and %d are kept: the snapshot should be full, but is against tick %d", tick-1, gameclient.History, p.Head.Base)
+		}
+	}
+	p.Ack(71)
+	wander(r, random, []*gametest.Player{p, q}, 1)
+	p.Snapshots()
+	r.Check(p.Head.Base == 71, "no-delta", "after an acknowledgement there should be deltas again, but the snapshot is against %d", p.Head.Base)
+}
+
 func TestStep08_ClientsWithDifferentBaselines(t *testing.T) {
 	r := room(t, gameloop.Config{})
 	players := r.JoinMany(12)
@@ -1323,29 +1353,6 @@ func TestStep08_ClientsWithDifferentBaselines(t *testing.T) {
 			players[tick/50] = r.Join()
 		}
 	}
-}
-
-func TestStep08_AnOldBaselineMeansAFullSnapshot(t *testing.T) {
-	r := room(t, gameloop.Config{WindowTicks: 200})
-	p, q := r.Join(), r.Join()
-	random := rand.New(rand.NewPCG(18, 19))
-	wander(r, random, []*gametest.Player{p, q}, 1)
-	p.Snapshots()
-	p.Ack(1)
-	r.Did("70 ticks without another acknowledgement")
-	for tick := uint32(2); tick <= 71; tick++ {
-		wander(r, random, []*gametest.Player{p, q}, 1)
-		p.Snapshots()
-		world, _ := state(r)
-		sees(r, p, world, "baseline-overwritten")
-		if tick-1 > gameclient.History {
-			r.Check(p.Head.Base == 0, "baseline-overwritten", "the last that was acknowledged is %d ticks old, and %d are kept: the snapshot should be full, but is against tick %d", tick-1, gameclient.History, p.Head.Base)
-		}
-	}
-	p.Ack(71)
-	wander(r, random, []*gametest.Player{p, q}, 1)
-	p.Snapshots()
-	r.Check(p.Head.Base == 71, "no-delta", "after an acknowledgement there should be deltas again, but the snapshot is against %d", p.Head.Base)
 }
 
 func TestStep08_WhoAcknowledgesNothingIsSlow(t *testing.T) {
@@ -1396,13 +1403,14 @@ func TestStep09_APlayerSeesWhatIsNear(t *testing.T) {
 	r.Tick(1)
 	whole := 0
 	for _, p := range players {
-		p.Snapshots()
-		sees(r, p, near(r, p), "wrong-interest")
-		if len(p.View.Players) == len(players) {
+		if p.Snapshots(); len(p.View.Players) == len(players) {
 			whole++
 		}
 	}
 	r.Check(whole == 0, "interest-ignored", "each should see what is near, but sees the whole world")
+	for _, p := range players {
+		sees(r, p, near(r, p), "wrong-interest")
+	}
 	spectator.Snapshots()
 	world, _ := state(r)
 	sees(r, spectator, world, "wrong-interest")
@@ -1411,7 +1419,7 @@ func TestStep09_APlayerSeesWhatIsNear(t *testing.T) {
 func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 	r := room(t, gameloop.Config{Interest: true, Width: 64, Height: 64, MaxPlayers: 30, WindowTicks: 1000})
 	players := r.JoinMany(30)
-	r.Did("30 players cross the world for 400 ticks, and acknowledge what they get")
+	r.Did("20 players cross the world for 400 ticks, 10 stand still; all acknowledge what they get")
 	random := rand.New(rand.NewPCG(20, 21))
 	heading := make([][2]int16, len(players))
 	for tick := range 400 {
@@ -1419,7 +1427,9 @@ func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 			if tick%40 == 0 {
 				heading[i] = [2]int16{int16(random.IntN(91) - 45), int16(random.IntN(91) - 45)}
 			}
-			p.Move(heading[i][0], heading[i][1])
+			if i%3 > 0 {
+				p.Move(heading[i][0], heading[i][1])
+			}
 		}
 		r.TickQuietly(1)
 		for i, p := range players {
