@@ -158,7 +158,7 @@ function pen(canvas) {
   return [p, w, h];
 }
 
-let shown = 0;
+let shown = 0, drawn = 0;
 function show() {
   const t = performance.now();
   if (still.matches && t - shown < 1000) return; // one picture a second
@@ -167,10 +167,11 @@ function show() {
     showNumbers();
     charts.forEach(drawChart);
   }
-  drawWorld(t);
+  if (t - drawn >= 30) drawWorld(t);
 }
-(function glide() { // between two snapshots
-  if (view && !still.matches && performance.now() - came < between + 100) drawWorld(performance.now());
+(function glide() { // between two snapshots; 30 pictures a second, to leave the processors to the server
+  const t = performance.now();
+  if (view && !still.matches && t - drawn >= 30 && t - came < between + 100) drawWorld(t);
   requestAnimationFrame(glide);
 })();
 addEventListener('resize', () => view && drawWorld(performance.now()));
@@ -187,6 +188,7 @@ function showNumbers() {
 }
 
 function drawWorld(t) {
+  drawn = t;
   const [p, w, h] = pen($('world')), part = still.matches ? 1 : Math.min(1, (t - came) / between);
   const wide = map ? map.width : 1, high = map ? map.height : 1, tile = Math.min(w / wide, h / high);
   const scale = tile * wide, height = tile * high, left = (w - scale) / 2, top = (h - height) / 2;
