@@ -146,7 +146,8 @@ func TestASmallBench(t *testing.T) {
 			assert.InDelta(t, m.CPU, m.User+m.System, m.CPU/1000)
 		}
 		if row.Subject != "net" && runtime.GOOS != "windows" {
-			assert.InDelta(t, 1, m.Calls["write"], 0.5, "an echo is a write")
+			assert.Positive(t, m.Calls["write"])
+			assert.LessOrEqual(t, m.Calls["write"], 1.5, "an echo is a write, and several that wait are one")
 			assert.NotContains(t, m.Calls, "accept")
 		}
 	}

@@ -37,6 +37,9 @@ const tableRate = 1000
 // tableMost is where the table stops to count connections; bench scale goes on.
 const tableMost = 30_000
 
+// wineMost is where it stops under Wine, which takes a while for each.
+const wineMost = 2000
+
 // Quoted is the comparison of epoll and io_uring that is often met: 10,000 connections,
 // echo.
 var Quoted = []struct {
@@ -91,8 +94,12 @@ func (b *Bench) Table(ctx context.Context, plan Plan, most int) (*Result, error)
 	n := len(plan.Subjects)
 	b.all = 100
 	for i, s := range plan.Subjects {
+		reach := min(most, tableMost)
+		if s.Runs == underWine {
+			reach = min(reach, wineMost)
+		}
 		m := Model{Model: s.Model(), Platform: platforms[s.Lesson], Subject: s.Name, Runs: s.Runs,
-			Climb: b.climb(ctx, s, 1, min(most, tableMost)), Paced: r.Rows[i], Full: r.Rows[n+i]}
+			Climb: b.climb(ctx, s, 1, reach), Paced: r.Rows[i], Full: r.Rows[n+i]}
 		r.Table = append(r.Table, m)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -134,8 +141,9 @@ func (b *Bench) echo(ctx context.Context, r *Result, plan Plan, connections int)
 // ShowTable writes the table for people.
 func (r *Result) ShowTable(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.Machine)
-	fmt.Fprintf(w, "%s of %v s each, medians; %s\n\n", plural(r.Rounds, "round", "rounds"), r.Window, placement(r.Pinned))
+	fmt.Fprintf(w, "%s of %v s each, medians; %s\n", plural(r.Rounds, "round", "rounds"), r.Window, placement(r.Pinned))
 	r.showBusy(w)
+	fmt.Fprintln(w)
 	rows := [][]string{{"model", "at home on", "here", "connections", "p50", "p99", "messages/s", "CPU us", "calls"}}
 	for _, m := range r.Table {
 		connections := thousands(float64(m.Climb.Connections))
@@ -153,6 +161,9 @@ func (r *Result) ShowTable(w io.Writer) {
 		}
 		if len(m.Full.Samples) == 0 || full.CPU == 0 {
 			cells[7] = "-"
+		}
+		if len(full.Calls) == 0 {
+			cells[8] = "-"
 		}
 		rows = append(rows, cells)
 	}
@@ -239,7 +250,7 @@ func (e *Echo) words() []string {
 			if x.Rate == 0 || x.CPU == 0 {
 				continue
 			}
-			who := fmt.Sprintf("%d of %s active", a.Scenario.Connections, thousands(float64(e.Connections)))
+			who := fmt.Sprintf("%s of %s active", thousands(float64(a.Scenario.Connections)), thousands(float64(e.Connections)))
 			words = append(words, fmt.Sprintf("Here, %s: io_uring has %.2f times epoll's messages a second (quoted: 1.6), and needs %.2f times its processor time for a message.",
 				who, y.Rate/x.Rate, y.CPU/x.CPU))
 		}
