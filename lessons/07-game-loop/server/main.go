@@ -28,11 +28,12 @@ type server struct {
 	game    *gameloop.Game
 	loop    *gameloop.Loop
 	started time.Time
-	told    gameloop.LoopStats                // at the last line of the log
-	second  [jsonPerSecond]gameloop.LoopStats // at the last lines of JSON, the oldest first
+	told    gameloop.LoopStats            // at the last line of the log
+	lines   [linesBack]gameloop.LoopStats // at the last lines of JSON, the oldest first
 }
 
-const jsonPerSecond = 10
+// linesBack is how many lines of JSON late and busy are of.
+const linesBack = 10
 
 func (s *server) flags(flags *flag.FlagSet) {
 	flags.StringVar(&s.name, "engine", engines.Default, "serve on this `engine`: "+engines.Names(which))
@@ -81,7 +82,7 @@ func (s *server) report() []any {
 }
 
 // line is what -json-stats writes. Counters count from the start; late and busy are of
-// the last second.
+// the last ten lines: of the last second, at -json-stats 100ms.
 type line struct {
 	Engine   string         `json:"engine"`  // as -engine names it, with its folder
 	How      string         `json:"how"`     // "native" or "emulated"
@@ -111,9 +112,9 @@ func quantilesOf(h gameloop.Histogram) quantiles {
 
 func (s *server) json() any {
 	now, stats := s.loop.LoopStats(), s.loop.Stats()
-	last := now.Since(s.second[0])
-	copy(s.second[:], s.second[1:])
-	s.second[jsonPerSecond-1] = now
+	last := now.Since(s.lines[0])
+	copy(s.lines[:], s.lines[1:])
+	s.lines[linesBack-1] = now
 	return line{
 		Engine: s.engine.Name, How: s.engine.How, Timer: s.engine.Timer,
 		Seconds: time.Since(s.started).Seconds(), Rate: s.cfg.Rate,
