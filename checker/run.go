@@ -42,7 +42,11 @@ func limitFlags(f *flag.FlagSet) {
 
 func limits(f *flag.FlagSet) (runner.Limits, error) {
 	l := runner.DefaultLimits
-	l.Time = value[time.Duration](f, "timeout")
+	if d := value[time.Duration](f, "timeout"); d != l.Time {
+		l.Time = d // as the reader said
+	} else {
+		l = l.Patient()
+	}
 	l.Memory = int64(value[int](f, "memory")) << 20
 	if l.Time <= 0 || l.Memory <= 0 {
 		return l, usage("-timeout and -memory must be greater than zero")

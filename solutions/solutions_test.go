@@ -46,7 +46,7 @@ func TestSolutions(t *testing.T) {
 }
 
 func passes(t *testing.T, b *runner.Binary, step int) {
-	limits := runner.DefaultLimits
+	limits := runner.DefaultLimits.Patient()
 	if raceEnabled {
 		limits.Time *= 2
 	}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"iolab/checker/probe"
+	"iolab/checker/probe/slowness"
 	"iolab/checker/report"
 	"iolab/lessons/engine"
 )
@@ -38,7 +39,7 @@ func patience() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("IOLAB_PATIENCE")); err == nil && d > 0 {
 		return d
 	}
-	return 5 * time.Second * time.Duration(probe.Slowness())
+	return 5 * time.Second * time.Duration(slowness.Now())
 }
 
 // slice is the timeout of the Polls that run the loop while a test does other

@@ -148,15 +148,18 @@ func Steal(fd int) bool {
 }
 
 // Interrupt sends the loop's thread n signals of the kind that Go's scheduler uses,
-// a millisecond apart.
-func (l *Lab) Interrupt(n int) {
+// a millisecond apart. What it returns is closed when the last is sent.
+func (l *Lab) Interrupt(n int) (sent <-chan struct{}) {
 	l.Did("the thread of the loop gets %d signals (SIGURG) while Poll waits", n)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for range n {
 			time.Sleep(time.Millisecond)
 			signalThread(l.loop.tid)
 		}
 	}()
+	return done
 }
 
 // OnGoHeap tells whether p is memory of Go's garbage collector: in the same 4 GiB as other

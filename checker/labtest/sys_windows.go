@@ -44,7 +44,11 @@ func Steal(int) bool { return false }
 func Stuff(int) int { return 0 }
 
 // Interrupt does nothing: Windows has no signals that interrupt a wait.
-func (l *Lab) Interrupt(int) {}
+func (l *Lab) Interrupt(int) (sent <-chan struct{}) {
+	none := make(chan struct{})
+	close(none)
+	return none
+}
 
 // Raw is the client's socket, for benchmarks.
 func (c *Client) Raw() *Raw { return &Raw{c: c} }

@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"iolab/checker/catalogue"
-	"iolab/checker/probe"
+	"iolab/checker/probe/slowness"
 	"iolab/checker/report"
 	"iolab/checker/wine"
 )
@@ -47,8 +47,8 @@ type Subject struct {
 
 // Limits bound each process of a step.
 type Limits struct {
-	Time   time.Duration // on a machine that has much else to do, times probe.Slowness
-	Memory int64         // bytes resident, of the process and its children
+	Time   time.Duration
+	Memory int64 // bytes resident, of the process and its children
 	Files  uint64
 	// Processes is how many processes a step's tests are shared among; 0 is 1. Tests
 	// mostly wait, so that a step takes a part of the time on few processors too.
@@ -57,6 +57,12 @@ type Limits struct {
 
 // DefaultLimits are far from what any step needs. Under -race take Time twice.
 var DefaultLimits = Limits{Time: 60 * time.Second, Memory: 2 << 30, Files: 1 << 16, Processes: 4}
+
+// Patient is l with as much more time as this machine is slow now: see [slowness.Now].
+func (l Limits) Patient() Limits {
+	l.Time *= time.Duration(slowness.Now())
+	return l
+}
 
 // Result is how one step ended.
 type Result struct {
@@ -274,7 +280,6 @@ func (b *Binary) Step(ctx context.Context, n int, limits Limits) (Result, error)
 	if b.wine != nil {
 		limits.Processes = 1 // starting one there takes longer than most tests
 	}
-	limits.Time *= time.Duration(probe.Slowness())
 	parts := split(step, limits.Processes)
 	results, errs := make([]Result, len(parts)), make([]error, len(parts))
 	start := time.Now()
