@@ -940,6 +940,9 @@ var causes = map[string]cause{
 	"future-not-refused": {
 		"An input from far ahead was taken, and everything that comes after it is old: one frame, and the player is dead. Refuse numbers that are far above the last.",
 		"Game.input in the lesson"},
+	"short-step-refused": {
+		"A step that is not too long was refused: its length is that of the diagonal, dx*dx + dy*dy against the square of the longest, not the sum of both.",
+		"Game.input in the lesson"},
 	"input-queue-unbounded": {
 		"A client can queue as many inputs as it likes: memory, and minutes of movement. The queue ends at Config.InputQueue.",
 		"Game.input in the lesson"},
@@ -1007,7 +1010,7 @@ var causes = map[string]cause{
 		"The client has acknowledged a snapshot, and is sent everything all the same.",
 		"Game.baseOf in the lesson"},
 	"ack-not-checked": {
-		"An acknowledgement of a snapshot that this client was not sent, or of one older than the last, was taken: the next delta is against something that it does not have.",
+		"An acknowledgement of a snapshot that this client was not sent, or of one older than the last, was taken: the next delta is against something that it does not have, or the client counts as one that keeps up and does not.",
 		"Game.ack in the lesson"},
 	"delta-too-long": {
 		"The delta has players that have not changed since its base.",

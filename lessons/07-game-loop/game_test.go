@@ -839,12 +839,14 @@ func TestStep04_WhatIsNotTheProtocolIsRefused(t *testing.T) {
 		}
 		p.Say(c.bytes, "%s", c.what)
 		refused(r, p, c.code, "phase-not-checked", c.what)
-		p.Say(input, "an input after that")
+		p.Say(gameclient.AppendPing(bytes.Clone(input), 1), "an input and a ping after that")
 		r.Check(p.Pending() == 0, "refused-and-kept", "a client that was refused should be sent nothing more, but is")
 		p.Disconnect(nil)
 	}
 	s := stats(r)
 	r.Check(s.Clients == 0, "clients-not-forgotten", "all clients are gone, but Stats.Clients is %d", s.Clients)
+	world, _ := state(r)
+	r.Check(len(world) == 4, "refused-and-kept", "four of them had joined, and who is refused before that should leave no player behind, but the world has %d", len(world))
 }
 
 func TestStep04_WhoLeavesIsGone(t *testing.T) {
@@ -878,6 +880,9 @@ func TestStep04_AFullServerSaysSo(t *testing.T) {
 	s := r.Connect()
 	s.Enter(gameclient.Spectator, gameclient.Token{})
 	r.Check(s.Welcome.ID == 0, "spectator-has-a-player", "a spectator has no player, but the welcome says %d", s.Welcome.ID)
+	r.SuspectNext(labtest.Rule{ID: "spectator-has-a-player", For: []labtest.Symptom{labtest.Panics}})
+	s.Say(gameclient.AppendLeave(nil), "a leave, as a spectator")
+	r.Check(s.Finished, "leave-ignored", "after a spectator's leave the server should end its output (CloseWrite), but does not")
 	players[1].Say(gameclient.AppendLeave(nil), "a leave")
 	q := r.Join()
 	r.Check(q.Welcome.ID != players[1].Welcome.ID, "id-used-again", "an ID is never used again, but player %d has left and the next has the same", q.Welcome.ID)
@@ -966,6 +971,10 @@ func TestStep05_TooFastIsRefused(t *testing.T) {
 	r.Step(1)
 	moved := at(r, p)
 	r.Check(abs(moved.X-before.X)+abs(moved.Y-before.Y) == 64, "step-of-another-length", "the longest step that is allowed, 64, should be made in full")
+	p.Input(8, 45, -45)
+	r.Step(1)
+	moved = at(r, p)
+	r.Check(moved.Sequence == 8, "short-step-refused", "45 along both axes is a step of less than 64 (their squares add up to 4,050) and should be applied, but the last that was is input %d", moved.Sequence)
 }
 
 func TestStep05_ANumberIsAppliedOnce(t *testing.T) {
@@ -995,6 +1004,17 @@ func TestStep05_TheFutureIsRefused(t *testing.T) {
 	r.Check(now.Sequence == 1, "future-not-refused", "inputs far ahead of the last one should be refused, since all that come after would be old; the player's sequence should be 1, but is %d", now.Sequence)
 }
 
+func TestStep05_ASpectatorMovesNobody(t *testing.T) {
+	r := room(t, gameloop.Config{})
+	p, spectator := r.Join(), r.Connect()
+	spectator.Enter(gameclient.Spectator, gameclient.Token{})
+	before := at(r, p)
+	r.SuspectNext(labtest.Rule{ID: "spectator-has-a-player", For: []labtest.Symptom{labtest.Panics}})
+	spectator.Input(1, 1, 1)
+	r.Step(1)
+	r.Check(at(r, p) == before, "spectator-has-a-player", "a spectator's input should move nobody, but player %d has moved", p.Welcome.ID)
+}
+
 func TestStep05_TheQueueIsBounded(t *testing.T) {
 	r := room(t, gameloop.Config{InputQueue: 8})
 	p, q := r.Join(), r.Join()
@@ -1015,8 +1035,8 @@ func TestStep05_TheQueueIsBounded(t *testing.T) {
 }
 
 func TestStep05_AFloodEndsTheConnection(t *testing.T) {
-	r := room(t, gameloop.Config{FramesPerTick: 4})
-	q := r.Join()
+	r := room(t, gameloop.Config{FramesPerTick: 4, IdleTicks: 10_000})
+	q, quiet := r.Join(), r.Join()
 	ping := gameclient.AppendPing(nil, 1)
 	r.Did("%s sends 4 pings a tick, for 750 ticks", q.Name)
 	for range 750 {
@@ -1024,6 +1044,8 @@ func TestStep05_AFloodEndsTheConnection(t *testing.T) {
 		q.Read()
 		r.Do(r.Game.Step)
 	}
+	quiet.Say(bytes.Repeat(ping, 3500), "3,500 pings in a moment, after 750 ticks of silence")
+	r.Check(quiet.Finished || quiet.Closed, "flood-not-limited", "ten seconds bring 2,400 frames, however long it was silent before; but it is served")
 	r.Check(!q.Finished, "busy-taken-for-flood", "Config.FramesPerTick is 4, and a client that sends as many should be served, but was refused")
 	p := r.Join()
 	p.Say(bytes.Repeat(ping, 100_000), "100,000 pings in a moment")
@@ -1288,6 +1310,12 @@ func TestStep08_WhatHasNotChangedIsNotSent(t *testing.T) {
 	r.TickQuietly(1)
 	p.Snapshots()
 	r.Check(p.Head.Changed == 1 && p.Head.Gone == 0, "delta-too-long", "one of 20 players has moved since tick 1: the delta should have one record, but has %d, and %d that are gone", p.Head.Changed, p.Head.Gone)
+	r.Did("another makes a step of 0")
+	players[6].Move(0, 0)
+	r.TickQuietly(1)
+	p.Snapshots()
+	stands, _ := state(r)
+	sees(r, p, stands, "sequence-not-kept")
 	players[7].Say(gameclient.AppendLeave(nil), "a leave")
 	newcomer := r.Join()
 	r.Tick(1)
@@ -1357,8 +1385,9 @@ func TestStep08_ClientsWithDifferentBaselines(t *testing.T) {
 
 func TestStep08_WhoAcknowledgesNothingIsSlow(t *testing.T) {
 	r := room(t, gameloop.Config{WindowTicks: 20, SlowTicks: 30})
-	p, q := r.Join(), r.Join()
-	r.Did("%s takes everything and acknowledges nothing; %s does", p.Name, q.Name)
+	p, q, liar := r.Join(), r.Join(), r.Join()
+	r.Did("%s takes everything and acknowledges nothing; %s does; %s acknowledges a tick that is far ahead", p.Name, q.Name, liar.Name)
+	liar.SayQuietly(gameclient.AppendAck(nil, 1<<32-1))
 	for tick := uint32(1); tick <= 40; tick++ {
 		r.TickQuietly(1)
 		q.Snapshots()
@@ -1366,6 +1395,8 @@ func TestStep08_WhoAcknowledgesNothingIsSlow(t *testing.T) {
 	}
 	n := p.Snapshots()
 	r.Check(n <= 20, "unacknowledged-without-limit", "Config.WindowTicks is 20, and a client that acknowledges nothing should be sent no more than 20 snapshots, but was sent %d", n)
+	n = liar.Snapshots()
+	r.Check(n <= 20, "ack-not-checked", "an acknowledgement of a tick that was not sent should change nothing: Config.WindowTicks is 20, but %s was sent %d snapshots", liar.Name, n)
 	r.Check(!p.Closed, "slow-client-dropped-at-once", "Config.SlowTicks is 30, and the last snapshot was sent 20 ticks ago, but the client is dropped")
 	p.Ack(p.View.Tick)
 	r.Tick(1)
@@ -1511,7 +1542,7 @@ func TestStep10_WhoDoesNotComeBackIsTakenOut(t *testing.T) {
 }
 
 func TestStep10_TheNewConnectionReplacesTheOld(t *testing.T) {
-	r := room(t, gameloop.Config{})
+	r := room(t, gameloop.Config{RejoinTicks: 20})
 	old := r.Join()
 	other := r.Connect()
 	r.Did("%s joins with the token of %s, whose connection is still open", other.Name, old.Name)
@@ -1524,6 +1555,8 @@ func TestStep10_TheNewConnectionReplacesTheOld(t *testing.T) {
 	other.Input(1, 0, 0)
 	r.Tick(1)
 	r.Check(at(r, other).Sequence == 1, "two-connections-one-player", "the player belongs to the new connection, but its input was not applied when the old one had closed")
+	r.Tick(30)
+	r.Check(at(r, other).ID == other.Welcome.ID, "two-connections-one-player", "the player belongs to the new connection, but is taken out of the world Config.RejoinTicks after the old one ended")
 }
 
 func TestStep10_SilenceHasAnEnd(t *testing.T) {
@@ -1564,10 +1597,11 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 
 func TestStep10_TheEndIsAnnounced(t *testing.T) {
 	r := room(t, gameloop.Config{})
-	p, spectator := r.Join(), r.Connect()
+	p, spectator, stranger := r.Join(), r.Connect(), r.Connect()
 	spectator.Enter(gameclient.Spectator, gameclient.Token{})
 	r.Did("Shutdown")
 	r.Do(r.Game.Shutdown)
 	refused(r, p, gameclient.ErrorShutdown, "shutdown-without-a-word", "the server shuts down")
 	refused(r, spectator, gameclient.ErrorShutdown, "shutdown-without-a-word", "the server shuts down")
+	refused(r, stranger, gameclient.ErrorShutdown, "shutdown-without-a-word", "the server shuts down")
 }
