@@ -814,6 +814,9 @@ var causes = map[string]cause{
 	"waits-for-ever": {
 		"The next tick is late already, and the engine was asked to wait a negative time, which is without limit. What is less than nothing is 0.",
 		"Engine.Poll in lessons/engine"},
+	"tick-not-made-when-due": {
+		"The wait was right, and the tick that it was for was not made after it. Look for what is due after the engine's Poll, not before it; and a tick is due at its deadline, not a nanosecond later.",
+		"Step \"The loop\""},
 	"limit-ignored": {
 		"The caller's own timeout is not kept: the wait is the shorter of the two, and a negative timeout is no limit.",
 		"Engine.Poll in lessons/engine"},

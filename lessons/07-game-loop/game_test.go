@@ -295,6 +295,10 @@ func TestStep02_PollWaitsForTheTimeThatIsLeft(t *testing.T) {
 	x.Did("the first turn at 60 ticks a second")
 	x.poll(1, -1)
 	x.wantWait(dt)
+	if n := len(x.simulation.Steps); n != 1 {
+		x.Got("%d ticks", n)
+		wrong(x.Lab, "tick-not-made-when-due", "the turn whose wait ends at tick 1's deadline, to the nanosecond, should make that tick, but made %d", n)
+	}
 	x.Did("something comes in 3 ms after each wait has begun")
 	x.engine.Early = 3 * time.Millisecond
 	for n := range 5 {
