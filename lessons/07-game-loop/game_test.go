@@ -1569,6 +1569,8 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 	r.Did("%s sends nothing more, %s a ping now and then, %s a byte of a ping now and then; %s has not joined, %s sends its join a byte at a time",
 		quiet.Name, alive.Name, dribbler.Name, stranger.Name, halfway.Name)
 	dribbler.Read()
+	spectator := r.Connect()
+	spectator.Enter(gameclient.Spectator, gameclient.Token{})
 	for tick := range 400 {
 		if tick%40 == 0 {
 			alive.SayQuietly(gameclient.AppendPing(nil, 1))
@@ -1590,6 +1592,7 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 		}
 		if tick == 120 {
 			refused(r, quiet, gameclient.ErrorIdle, "silent-connection-kept", "nothing was heard of it for 120 ticks")
+			refused(r, spectator, gameclient.ErrorIdle, "silent-connection-kept", "nothing was heard of this spectator for 120 ticks")
 			refused(r, dribbler, gameclient.ErrorIdle, "half-frame-counts-as-life", "for 120 ticks it has sent single bytes and no frame")
 		}
 	}
