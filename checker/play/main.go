@@ -26,9 +26,9 @@ func Main(args []string) int {
 	if flags.Parse(args) != nil {
 		return 2
 	}
-	// Signals are caught to the end: none must keep the terminal from being put right.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	// Caught to the end of the process and never given back: a second signal must neither
+	// keep the terminal from being put right nor change the exit status.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	dir, err := os.Getwd()
 	if err == nil && o.Addr == "" {
 		o.Root, err = catalogue.Root(dir)
