@@ -922,6 +922,9 @@ var causes = map[string]cause{
 	"dropped-with-the-connection": {
 		"The player vanished with its connection. A connection that breaks is not a leave: the player stays for RejoinTicks, so that it can come back.",
 		"Game.unseat in the lesson"},
+	"inputs-outlive-the-connection": {
+		"The inputs that waited when the connection broke were applied after it. Who comes back is told the last number that was applied and goes on from there; what was queued is void.",
+		"Game.unseat in the lesson"},
 	"clients-not-forgotten": {
 		"The list of clients has one too many, one too few, or the wrong one: when one goes, the last takes its place, and its index changes.",
 		"Game.OnClose in the lesson"},

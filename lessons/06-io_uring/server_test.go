@@ -628,6 +628,54 @@ func TestStep09_ConnectionsNeedNoDescriptor(t *testing.T) {
 	conformance.ShutdownSendsWhatIsQueued(t, direct)
 }
 
+// places is an engine whose table has n places for connections without a descriptor: as
+// many as the process may have descriptors while it is made.
+func places(n uint64) conformance.Engine {
+	direct := with(uringloop.Options{Direct: true})
+	return func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
+		var old unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+			return nil, err
+		}
+		low := old
+		low.Cur = n
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			return nil, err
+		}
+		defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+		return direct(cfg, h)
+	}
+}
+
+// Who comes when the table is full may be refused or wait; the kernel accepts before it
+// looks for a place. Those who are served do not suffer, and places come free.
+func TestStep09_AFullTableIsNotTheEnd(t *testing.T) {
+	const n = 200
+	l := labtest.Start(t, places(n))
+	if !features(l).Has(uringloop.Direct) {
+		l.Unavailable("this kernel has no accept into the ring's own table: it takes Linux 5.19")
+	}
+	clients := l.DialMany(n)
+	l.WantCount(n)
+	l.Did("20 more connect, and find the table full")
+	late := l.DialMany(20)
+	l.SuspectNext(labtest.Rule{ID: "emfile-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdle()
+	for i, c := range clients {
+		c.EchoQuietly(labtest.Pattern(i, 100))
+	}
+	l.CloseAll(late)
+	l.CloseAll(clients[:100])
+	l.WantCount(n - 100)
+	c := l.Dial()
+	c.Suspect(labtest.Rule{ID: "accept-never-resumed", For: []labtest.Symptom{labtest.NoData}})
+	c.Echo([]byte("a newcomer"))
+	l.CloseAll(clients[100:])
+	c.Close()
+	l.WantCount(0)
+	l.WantDescriptorsBack()
+}
+
 func TestStep09_SeveralRingsServe(t *testing.T) {
 	conformance.SeveralLoopsServe(t, rings(2, uringloop.Options{}))
 	conformance.SeveralLoopsServe(t, rings(2, uringloop.Options{Direct: true}))

@@ -1511,8 +1511,10 @@ func TestStep10_ABrokenConnectionCanBeTakenUpAgain(t *testing.T) {
 	before := at(r, p)
 	p.Disconnect(errors.New("connection reset by peer"))
 	r.Tick(90)
-	still := at(r, p)
-	r.Check(still == before, "dropped-with-the-connection", "90 ticks after its connection broke the player should stand where it stood, at %+v, but is %+v", before, still)
+	world, _ := state(r)
+	still, there := world[p.Welcome.ID]
+	r.Check(there, "dropped-with-the-connection", "Config.RejoinTicks is 100, and the connection broke 90 ticks ago, but the player is not in the world any more")
+	r.Check(still == before, "inputs-outlive-the-connection", "90 ticks after its connection broke the player should stand where it stood, at %+v, but is %+v", before, still)
 	q := r.Connect()
 	q.Enter(0, p.Welcome.Token)
 	r.Check(q.Welcome.ID == p.Welcome.ID && q.Welcome.Sequence == 5 && q.Welcome.Token == p.Welcome.Token, "rejoin-starts-over",
@@ -1521,10 +1523,10 @@ func TestStep10_ABrokenConnectionCanBeTakenUpAgain(t *testing.T) {
 	r.Tick(1)
 	r.Check(at(r, q).Sequence == 6, "rejoin-starts-over", "its next input should be applied, but is not")
 	q.Snapshots()
-	world, _ := state(r)
+	world, _ = state(r)
 	sees(r, q, world, "wrong-snapshot")
 	r.Tick(150)
-	_, there := q.View.Players[q.Welcome.ID]
+	_, there = q.View.Players[q.Welcome.ID]
 	r.Check(there && at(r, q).ID == q.Welcome.ID, "rejoin-starts-over", "a player that has come back should stay, but was taken out of the world")
 }
 
