@@ -99,13 +99,14 @@ func expected() []string {
 		if !l.Ready() || !l.Runs(runtime.GOOS).OK() {
 			continue
 		}
-		names = append(names, "iolab/checker/verify TestLessons/"+l.Folder)
+		proof := fmt.Sprintf("iolab/checker/verify/proof/lesson%02d ", l.Number)
+		names = append(names, proof+"TestLesson")
 		for _, step := range l.Steps {
 			names = append(names, "iolab/solutions TestSolutions/"+l.Folder+"/"+l.ID(step.Number))
 		}
 		mutants, _ := filepath.Glob("checker/testdata/mutants/" + l.Folder + "/*.txtar")
 		for _, m := range mutants {
-			names = append(names, "iolab/checker/verify TestMutants/"+l.Folder+"/"+base(m))
+			names = append(names, proof+"TestMutants/"+base(m))
 		}
 	}
 	if runtime.GOOS == "linux" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func (b *Bench) Table(ctx context.Context, plan Plan, most int) (*Result, error)
 	if err := b.build(ctx, plan); err != nil {
 		return nil, err
 	}
-	defer b.remove()
+	defer os.RemoveAll(b.dir) // of now: echo builds in another
 	n := len(plan.Subjects)
 	b.all = 100
 	for i, s := range plan.Subjects {

@@ -10,6 +10,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,9 +115,18 @@ func run(o options) error {
 			continue
 		}
 		fmt.Printf("%-20s %9s %9s %9s %9d %9d %9d %9s %9s %9.0f %9d %6.0f%%\n", r.Engine, ms(r.LateP50), ms(r.LateP99), ms(r.LateMax), r.Late2ms, r.Overruns, r.Dropped,
-			ms(r.LastP50), ms(r.LastP99), r.Bytes, r.Replaced, 100*r.CPU)
+			last(r, r.LastP50), last(r, r.LastP99), r.Bytes, r.Replaced, 100*r.CPU)
 	}
 	return nil
+}
+
+// last is a time until the last player had its snapshot, if there was a tick of which all
+// players had one.
+func last(r result, d time.Duration) string {
+	if r.LastTicks == 0 {
+		return "-"
+	}
+	return ms(d)
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
@@ -190,11 +200,18 @@ func (s *server) run(ctx context.Context) {
 	s.done <- s.loop.Close()
 }
 
-// ask runs f between two turns.
-func (s *server) ask(f func()) {
+// ask runs f between two turns. It returns the error with which the loop has ended, if it
+// has: then f is not run.
+func (s *server) ask(f func()) error {
 	done := make(chan struct{})
-	s.do <- func() { f(); close(done) }
-	<-done
+	select {
+	case s.do <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case err := <-s.done:
+		s.done <- err // for who waits for the end
+		return cmp.Or(err, engine.ErrClosed)
+	}
 }
 
 func measure(ctx context.Context, e engines.Engine, o options) (r result, err error) {
@@ -247,9 +264,13 @@ func measure(ctx context.Context, e engines.Engine, o options) (r result, err er
 	sleep(ctx, time.Second) // until everybody has a baseline
 
 	var from, to moment
-	s.ask(func() { from = s.now() })
+	if err := s.ask(func() { from = s.now() }); err != nil {
+		return r, err
+	}
 	sleep(ctx, time.Duration(o.seconds)*time.Second)
-	s.ask(func() { to = s.now() })
+	if err := s.ask(func() { to = s.now() }); err != nil {
+		return r, err
+	}
 	in.Close()
 	var seen []receipt
 	if err := json.NewDecoder(lines).Decode(&seen); err != nil && !errors.Is(err, io.EOF) {

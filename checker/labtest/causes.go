@@ -925,6 +925,9 @@ var causes = map[string]cause{
 	"inputs-outlive-the-connection": {
 		"The inputs that waited when the connection broke were applied after it. Who comes back is told the last number that was applied and goes on from there; what was queued is void.",
 		"Game.unseat in the lesson"},
+	"answer-taken-for-backlog": {
+		"Queued is above 0 right after a Send on an engine that hands over what is sent with its next Poll: that is no slow client. Only what it was sent before this turn says so.",
+		"client.backlog in the lesson"},
 	"clients-not-forgotten": {
 		"The list of clients has one too many, one too few, or the wrong one: when one goes, the last takes its place, and its index changes.",
 		"Game.OnClose in the lesson"},

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -91,6 +92,12 @@ func parseMutant(l catalogue.Lesson, name string, text []byte) (Mutant, error) {
 // Here says whether the mistake can be told on this system.
 func (m Mutant) Here() bool { return m.Only == "" || m.Only == runtime.GOOS }
 
+// Applies says whether the mutant still fits the solution: each text to find is there once.
+func (m Mutant) Applies(root string) error {
+	_, err := m.source(root)
+	return err
+}
+
 // source is the solution with the mistake.
 func (m Mutant) source(root string) (map[string][]byte, error) {
 	files, err := sources(m.lesson.Solution(root))
@@ -123,9 +130,12 @@ func sources(dir string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// Check wants the mutant to pass the steps before its own (unless quick is set)
-// and to fail its own with its cause.
-func (m Mutant) Check(ctx context.Context, root string, quick bool) error {
+// AllBefore is for [Mutant.Check]: every step before the mutant's own.
+const AllBefore = math.MaxInt
+
+// Check wants the mutant to pass the steps before its own, the last so many of them, and
+// to fail its own with its cause.
+func (m Mutant) Check(ctx context.Context, root string, before int) error {
 	files, err := m.source(root)
 	if err != nil {
 		return err
@@ -145,7 +155,7 @@ func (m Mutant) Check(ctx context.Context, root string, quick bool) error {
 	}
 	defer b.Remove()
 	for _, step := range m.lesson.Steps {
-		if step.Number > m.Step || quick && step.Number < m.Step {
+		if step.Number > m.Step || m.Step-step.Number > before {
 			continue
 		}
 		r, err := b.Step(ctx, step.Number, limits(false))

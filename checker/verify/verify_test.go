@@ -1,111 +1,13 @@
 package verify
 
 import (
-	"context"
-	"flag"
-	"fmt"
-	"os"
-	"runtime"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"iolab/checker/catalogue"
-	"iolab/checker/workspace"
 )
-
-// TestMain lets twice as many steps run at once as there are CPUs: most of their
-// time is spent waiting.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	set := false
-	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
-	if !set {
-		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
-	}
-	os.Exit(m.Run())
-}
-
-func root(t *testing.T) string {
-	dir, err := os.Getwd()
-	require.NoError(t, err)
-	dir, err = catalogue.Root(dir)
-	require.NoError(t, err)
-	return dir
-}
-
-// here are the lessons of this clone that run on this system.
-func here() (lessons []catalogue.Lesson) {
-	for _, l := range catalogue.All() {
-		if l.Ready() && l.Runs(runtime.GOOS).OK() {
-			lessons = append(lessons, l)
-		}
-	}
-	return lessons
-}
-
-// The solutions themselves are proved by go test ./solutions/...
-func TestLessons(t *testing.T) {
-	root := root(t)
-	for _, l := range here() {
-		workspace.Touch(root, l)
-		t.Run(l.Folder, func(t *testing.T) {
-			t.Parallel()
-			t.Run("skeleton and solution export the same", func(t *testing.T) {
-				require.NoError(t, SameAPI(root, l))
-			})
-			t.Run("the untouched skeleton is not started", func(t *testing.T) {
-				t.Parallel()
-				require.NoError(t, SkeletonNotStarted(context.Background(), root, l))
-			})
-			if testing.Short() {
-				return
-			}
-			for k := range l.Steps {
-				t.Run(fmt.Sprintf("written up to step %d", k), func(t *testing.T) {
-					t.Parallel()
-					require.NoError(t, Path(context.Background(), root, l, k))
-				})
-			}
-		})
-	}
-}
-
-// A mistake that an earlier lesson has too is tried at its own step only; that the
-// steps before it pass is left to `checker verify`, which takes its time.
-func TestMutants(t *testing.T) {
-	root := root(t)
-	known := map[string]bool{}
-	for _, l := range here() {
-		workspace.Touch(root, l)
-		mutants, err := Mutants(root, l)
-		require.NoError(t, err)
-		quick := map[string]bool{}
-		for _, m := range mutants {
-			quick[m.Name], known[m.Name] = known[m.Name], true
-		}
-		t.Run(l.Folder, func(t *testing.T) {
-			t.Parallel()
-			assert.GreaterOrEqual(t, len(mutants), 8, "a lesson should have at least 8 mutants")
-			for _, m := range mutants {
-				t.Run(m.Name, func(t *testing.T) {
-					_, err := m.source(root)
-					require.NoError(t, err)
-					if testing.Short() {
-						t.Skip("takes long")
-					}
-					if !m.Here() {
-						t.Skip("can be told on " + m.Only + " only")
-					}
-					t.Parallel()
-					require.NoError(t, m.Check(context.Background(), root, quick[m.Name]), m.Mistake)
-				})
-			}
-		})
-	}
-}
 
 const solution = `package p
 

@@ -149,6 +149,7 @@ type client struct {
 	slot      int32 // of the player
 	decoder   Decoder
 	allowance int    // frames it may still send
+	replied   int    // bytes it was sent since the last broadcast, snapshots aside
 	heard     uint32 // the tick of its last frame; of the connection's begin, before it has joined, or of its end
 
 	sent      [History]sent
@@ -191,7 +192,7 @@ func New(cfg Config) *Game {
 		frames: map[view]span{},
 	}
 	for i := range g.history {
-		g.history[i].world = NewWorld(cfg.Width, cfg.Height, cfg.Seed, cfg.MaxPlayers)
+		g.history[i].world = g.world.copy()
 	}
 	return g
 }
@@ -248,6 +249,16 @@ func (g *Game) handle(c *client, t FrameType, body []byte) (ok bool) {
 func (g *Game) join(c *client, j Join) {
 	panic(engine.NotImplemented("07.4", "Game.join"))
 }
+
+// answer sends p, which is no snapshot.
+func (c *client) answer(p []byte) {
+	c.replied += len(p)
+	_ = c.conn.Send(p) // an error is the engine's to report: OnClose comes
+}
+
+// backlog says whether c has not yet taken all that it was sent before. What it was only
+// just answered does not count: a completion engine hands that over with its next Poll.
+func (c *client) backlog() bool { return c.conn.Queued() > c.replied }
 
 // rejoin gives c the player of that token. Another connection that has it is an old one,
 // of which the server has not yet heard that it is dead.
@@ -372,9 +383,9 @@ func (g *Game) send(c *client, now *World) {
 // isSlow says whether c has not yet taken all of an earlier snapshot, or has
 // acknowledged none for a while. What it is sent now would be old when it arrives.
 //
-// TODO step 7: is something in the queue, or does c lag behind (step 8)?
+// TODO step 7: has c a backlog, or does it lag behind (step 8)?
 func (g *Game) isSlow(c *client) bool {
-	if c.conn.Queued() > 0 {
+	if c.backlog() {
 		panic(engine.NotImplemented("07.7", "Game.isSlow"))
 	}
 	return false

@@ -1,6 +1,10 @@
 package gameloop
 
-import "iolab/lessons/engine"
+import (
+	"slices"
+
+	"iolab/lessons/engine"
+)
 
 //lint:file-ignore U1000 most of it waits for its step
 
@@ -178,6 +182,18 @@ func (w *World) unlink(slot int32) {
 		w.next[prev] = w.next[slot]
 	} else {
 		w.head[w.Cell(slot)] = w.next[slot]
+	}
+}
+
+// copy returns a world of the same size, with the same walls, to copy w into: see CopyFrom.
+func (w *World) copy() *World {
+	return &World{
+		Width: w.Width, Height: w.Height,
+		Players: slices.Clone(w.Players),
+		seed:    w.seed,
+		walls:   w.walls,
+		columns: w.columns, rows: w.rows,
+		head: slices.Clone(w.head), next: slices.Clone(w.next),
 	}
 }
 

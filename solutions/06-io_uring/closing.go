@@ -88,6 +88,7 @@ func (e *Engine) closeAll(err error) error {
 			}
 		}
 		e.reap()
+		e.ready, e.starved = nil, nil // they would keep wait from waiting
 		e.cancelAccepts()
 		e.cancelOwn(opWake, 0)
 		e.cancelOwn(opTick, 0)
@@ -115,7 +116,7 @@ func (e *Engine) drain() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("close: %d operations have not completed, and for %v none has", e.ring.InFlight(), drainLimit)
 		}
-		if err := e.enter(e.wait(time.Until(deadline))); err != nil {
+		if err := e.enter(e.wait(max(time.Until(deadline), 0))); err != nil {
 			return err
 		}
 		e.takeIn()

@@ -26,7 +26,7 @@ const (
 	SQPoll                                // a kernel thread submits; only if Options ask for it
 	ExtArg                                // waiting with a timeout, 5.11; else a timeout operation
 	BufferRing                            // the kernel picks receive buffers, 5.19; else one for each connection
-	MultishotAccept                       // one accept for many connections, 5.19; else one after the other
+	MultishotAccept                       // one accept for many connections, 5.19; else one for each, 16 under way
 	MultishotRecv                         // one receive for many messages, 6.0; else one after the other
 	Direct                                // connections without descriptors, 5.19; only if Options ask for it
 	MultishotTimeout                      // one timeout for many ticks, 6.4; else one after the other

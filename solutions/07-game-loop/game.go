@@ -144,6 +144,7 @@ type client struct {
 	slot      int32 // of the player
 	decoder   Decoder
 	allowance int    // frames it may still send
+	replied   int    // bytes it was sent since the last broadcast, snapshots aside
 	heard     uint32 // the tick of its last frame; of the connection's begin, before it has joined, or of its end
 
 	sent      [History]sent
@@ -186,7 +187,7 @@ func New(cfg Config) *Game {
 		frames: map[view]span{},
 	}
 	for i := range g.history {
-		g.history[i].world = NewWorld(cfg.Width, cfg.Height, cfg.Seed, cfg.MaxPlayers)
+		g.history[i].world = g.world.copy()
 	}
 	return g
 }
@@ -270,9 +271,9 @@ func (g *Game) handle(c *client, t FrameType, body []byte) (ok bool) {
 		return ok
 	case FramePing:
 		nonce, ok := parsePing(body)
-		if ok && c.conn.Queued() == 0 { // a pong that comes late says nothing
+		if ok && !c.backlog() { // a pong that comes late says nothing
 			g.reply = appendPong(g.reply[:0], nonce, g.tick)
-			_ = c.conn.Send(g.reply) // an error is the engine's to report: OnClose comes
+			c.answer(g.reply)
 		}
 		return ok
 	case FrameLeave:
@@ -316,8 +317,18 @@ func (g *Game) join(c *client, j Join) {
 		w.ID, w.Token, w.Sequence = p.ID, g.seats[c.slot].token, p.Sequence
 	}
 	g.reply = appendWelcome(g.reply[:0], w)
-	_ = c.conn.Send(g.reply)
+	c.answer(g.reply)
 }
+
+// answer sends p, which is no snapshot.
+func (c *client) answer(p []byte) {
+	c.replied += len(p)
+	_ = c.conn.Send(p) // an error is the engine's to report: OnClose comes
+}
+
+// backlog says whether c has not yet taken all that it was sent before. What it was only
+// just answered does not count: a completion engine hands that over with its next Poll.
+func (c *client) backlog() bool { return c.conn.Queued() > c.replied }
 
 // rejoin gives c the player of that token. Another connection that has it is an old one,
 // of which the server has not yet heard that it is dead.
@@ -405,7 +416,7 @@ func (g *Game) refuse(c *client, code ErrorCode, text string) {
 	}
 	g.stats.Refused++
 	g.reply = appendError(g.reply[:0], code, text)
-	_ = c.conn.Send(g.reply)
+	c.answer(g.reply)
 	g.finish(c)
 }
 
@@ -494,6 +505,7 @@ func (g *Game) Broadcast() {
 		if c.phase == playing || c.phase == spectating {
 			g.send(c, now.world)
 		}
+		c.replied = 0
 	}
 }
 
@@ -522,7 +534,7 @@ func (g *Game) send(c *client, now *World) {
 
 // isSlow says whether c has not yet taken all of an earlier snapshot, or has
 // acknowledged none for a while. What it is sent now would be old when it arrives.
-func (g *Game) isSlow(c *client) bool { return c.conn.Queued() > 0 || g.lagsBehind(c) }
+func (g *Game) isSlow(c *client) bool { return c.backlog() || g.lagsBehind(c) }
 
 // skip lets a slow client wait: it gets the state of the time when it can take it, and
 // none of those before. What is on its way already is never cut. One that is slow for too

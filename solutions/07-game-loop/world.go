@@ -1,5 +1,7 @@
 package gameloop
 
+import "slices"
+
 // The world is a grid of tiles, some of them walls, on which players move and collide.
 // It is deterministic: all numbers are integers, nothing asks for the time or for
 // chance, and nothing depends on the order of a map. The same calls lead to the same
@@ -214,6 +216,18 @@ func (w *World) unlink(slot int32) {
 		w.next[prev] = w.next[slot]
 	} else {
 		w.head[w.Cell(slot)] = w.next[slot]
+	}
+}
+
+// copy returns a world of the same size, with the same walls, to copy w into: see CopyFrom.
+func (w *World) copy() *World {
+	return &World{
+		Width: w.Width, Height: w.Height,
+		Players: slices.Clone(w.Players),
+		seed:    w.seed,
+		walls:   w.walls,
+		columns: w.columns, rows: w.rows,
+		head: slices.Clone(w.head), next: slices.Clone(w.next),
 	}
 }
 

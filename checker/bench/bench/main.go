@@ -57,7 +57,7 @@ func main() {
 		os.Exit(exitUsage)
 	}
 	var stop func()
-	a.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := a.run(flags.Args())
 	var status statusError

@@ -3,6 +3,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"time"
 
 	gameloop "iolab/lessons/07-game-loop"
@@ -51,6 +52,9 @@ func (s *server) flags(flags *flag.FlagSet) {
 func (s *server) new(cfg engine.Config, timed func(engine.Handler) engine.Handler) (engine.Engine, error) {
 	if err := s.cfg.Check(); err != nil {
 		return nil, err
+	}
+	if s.timing.MaxCatchUp < 0 || s.timing.Spin < 0 {
+		return nil, fmt.Errorf("-catch-up %d, -spin %v: want 0 or more", s.timing.MaxCatchUp, s.timing.Spin)
 	}
 	var err error
 	if s.engine, err = engines.Find(s.name, which); err != nil {

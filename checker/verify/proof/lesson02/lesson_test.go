@@ -1,0 +1,13 @@
+package lesson02
+
+import (
+	"testing"
+
+	"iolab/checker/verify/proof"
+)
+
+func TestMain(m *testing.M) { proof.Main(m) }
+
+func TestLesson(t *testing.T) { proof.Lesson(t, 2) }
+
+func TestMutants(t *testing.T) { proof.Mutants(t, 2) }

@@ -1,0 +1,13 @@
+package lesson05
+
+import (
+	"testing"
+
+	"iolab/checker/verify/proof"
+)
+
+func TestMain(m *testing.M) { proof.Main(m) }
+
+func TestLesson(t *testing.T) { proof.Lesson(t, 5) }
+
+func TestMutants(t *testing.T) { proof.Mutants(t, 5) }

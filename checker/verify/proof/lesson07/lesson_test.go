@@ -1,0 +1,13 @@
+package lesson07
+
+import (
+	"testing"
+
+	"iolab/checker/verify/proof"
+)
+
+func TestMain(m *testing.M) { proof.Main(m) }
+
+func TestLesson(t *testing.T) { proof.Lesson(t, 7) }
+
+func TestMutants(t *testing.T) { proof.Mutants(t, 7) }
