@@ -141,10 +141,13 @@ func (p *plot) sentence(now time.Time, s scene) (topic, mood, say string) {
 
 // busy explains by processor time what can be explained by it.
 func busy(s scene) string {
-	if s.stats.CPU > 85 {
+	switch {
+	case s.stats.CPU < 0: // cannot be seen here
+		return ""
+	case s.stats.CPU > 85:
 		return fmt.Sprintf(", and the server uses %.0f %% of a processor", s.stats.CPU)
 	}
-	return "; the server uses less than a processor, so it had to wait for one"
+	return "; the server uses less than a processor, so it waited: for one, or in a call that blocks"
 }
 
 func (p *plot) sayStall(now time.Time, s scene) string {

@@ -62,8 +62,10 @@ func TestTheSentenceSaysWhatIsSeen(t *testing.T) {
 
 		{"dropped", "bad", "7 ticks were dropped in the last seconds: the loop was more than its clamp behind, and the server uses 97 % of a processor.",
 			func(p *plot) { p.measured(begin, stats(500, 0, 0, 0), stats(500, 7, 0, 0)) }, time.Second, with(func(s *scene) { s.stats.CPU = 97 })},
-		{"overruns", "look", "1 tick took longer than the 16.7 ms there are for it in the last seconds; the server uses less than a processor, so it had to wait for one.",
+		{"overruns", "look", "1 tick took longer than the 16.7 ms there are for it in the last seconds; the server uses less than a processor, so it waited: for one, or in a call that blocks.",
 			func(p *plot) { p.overruns.add(begin, 1) }, time.Second, steady},
+		{"overruns", "look", "1 tick took longer than the 16.7 ms there are for it in the last seconds.",
+			func(p *plot) { p.overruns.add(begin, 1) }, time.Second, with(func(s *scene) { s.stats.CPU = -1 })},
 		{"steady", "", "", func(p *plot) { p.overruns.add(begin, 1) }, 6 * time.Second, steady},
 		{"broken", "bad", "The spectator cannot make sense of what the server sends: a frame of type 9.",
 			func(p *plot) { p.broken = errors.New("a frame of type 9") }, 0, steady},

@@ -21,6 +21,7 @@ func openBrowser(url string) {
 		}
 		cmd = exec.Command("xdg-open", url)
 	}
+	apart(cmd)
 	if cmd.Start() == nil {
 		go cmd.Wait()
 	}

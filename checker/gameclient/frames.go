@@ -103,6 +103,9 @@ type Reader struct {
 // have, and as many that are gone.
 const maxFrame = 2 << 20
 
+// maxSide is the longest side of a world, in tiles, that is believed of a server.
+const maxSide = 4096
+
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 16<<10)} }
 
@@ -156,6 +159,9 @@ func ParseWelcome(body []byte) (w WelcomeBody, err error) {
 	w.Width = int(binary.BigEndian.Uint16(body[30:]))
 	w.Height = int(binary.BigEndian.Uint16(body[32:]))
 	w.Seed = binary.BigEndian.Uint64(body[34:])
+	if w.Rate < 1 || min(w.Width, w.Height) < 1 || max(w.Width, w.Height) > maxSide {
+		return w, fmt.Errorf("a welcome to a world of %d by %d tiles at %d ticks a second", w.Width, w.Height, w.Rate)
+	}
 	return w, nil
 }
 

@@ -191,11 +191,30 @@ func (g *game) lost(err error) error {
 	return err
 }
 
-func (g *game) send(p []byte) error {
+func (g *game) write(p []byte) error {
 	g.out = p
 	g.client.Conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	_, err := g.client.Conn.Write(p)
 	return err
+}
+
+// send writes p. If that fails, what the server has said before it ended says more than
+// that nothing can be written, and may wait behind some snapshots.
+func (g *game) send(p []byte) error {
+	err := g.write(p)
+	if err == nil {
+		return nil
+	}
+	for limit := time.After(2 * time.Second); ; {
+		select {
+		case f := <-g.frames:
+			if f.err != nil || f.t == gameclient.Error {
+				return g.take(f)
+			}
+		case <-limit:
+			return g.lost(fmt.Errorf("the connection to %s is lost: %w", g.addr, err))
+		}
+	}
 }
 
 // speed is the step of a tick: a good five tiles a second.
@@ -223,7 +242,7 @@ func (g *game) ask() error {
 }
 
 // leave says goodbye.
-func (g *game) leave() { g.send(gameclient.AppendLeave(g.out[:0])) }
+func (g *game) leave() { g.write(gameclient.AppendLeave(g.out[:0])) }
 
 // tick is the time of one.
 func (g *game) tick() time.Duration { return time.Second / time.Duration(g.client.Welcome.Rate) }

@@ -310,6 +310,7 @@ function drawChart(c) {
 for (const form of document.forms) {
   form.addEventListener('submit', async e => {
     e.preventDefault();
+    $('answer').textContent = ''; // the same words twice are news, too
     const button = e.submitter, to = button && button.getAttribute('formaction') || form.getAttribute('action');
     const body = new URLSearchParams(new FormData(form, button));
     let text, bad = false;
