@@ -1,10 +1,10 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"time"
@@ -144,12 +144,20 @@ func attend(ctx context.Context, cmd *exec.Cmd, ask, kill func()) (status int, e
 	if err != nil && !errors.As(err, &exit) {
 		return 0, err
 	}
-	status, name := exitStatus(cmd.ProcessState)
+	status, signal := fate(cmd.ProcessState)
+	if signal == "killed" {
+		signal += "; if not by you, then by the kernel for want of memory, and dmesg says so"
+	}
 	if status < 0 {
-		if name = cmp.Or(name, "aborted"); name == "killed" {
-			name += "; if not by you, then by the kernel for want of memory, and dmesg says so"
-		}
-		return 0, fmt.Errorf("a signal ended the program before it was done: %s", name)
+		return 0, fmt.Errorf("a signal ended the program before it was done: %s", signal)
 	}
 	return status, nil
+}
+
+// fate is a process's exit status, or -1 and the name of the signal that ended it.
+func fate(state *os.ProcessState) (status int, signal string) {
+	if status, signal = exitStatus(state); status < 0 && signal == "" {
+		signal = "aborted" // which exitStatus does not tell
+	}
+	return status, signal
 }
