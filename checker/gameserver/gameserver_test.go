@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,16 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	case "silent":
 		os.Exit(1)
+	case "ends in order":
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt)
+		fmt.Fprintln(os.Stderr, "time=now level=INFO msg=listening addr=127.0.0.1:4711 os=any")
+		io.Copy(io.Discard, os.Stdin)
+		select { // a shutdown that takes a while, and that a signal would cut short
+		case <-interrupted:
+		case <-time.After(100 * time.Millisecond):
+			fmt.Fprintln(os.Stderr, "time=now level=INFO msg=bye")
+		}
 	}
 }
 
@@ -71,6 +82,26 @@ func TestAServerIsStartedReadAndStopped(t *testing.T) {
 	<-s.Done()
 	assert.Contains(t, s.log.text(), "bye", "it was asked, not killed")
 	s.Stop() // again
+}
+
+func TestAShutdownInGoodOrderIsNotDisturbed(t *testing.T) {
+	s, err := fake(t, "ends in order")
+	require.NoError(t, err)
+	s.Stop()
+	assert.Contains(t, s.log.text(), "msg=bye", s.Err())
+}
+
+func TestTheSignalThatEndedAServerIsNamed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	s, err := fake(t, "deaf")
+	require.NoError(t, err)
+	p, err := os.FindProcess(s.PID())
+	require.NoError(t, err)
+	require.NoError(t, p.Kill())
+	<-s.Done()
+	assert.ErrorContains(t, s.Err(), "ended by a signal (killed); it said:")
 }
 
 func TestAServerThatDoesNotEndIsEnded(t *testing.T) {

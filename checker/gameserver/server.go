@@ -110,13 +110,18 @@ func (s *Server) Done() <-chan struct{} { return s.child.Done() }
 
 // Err says why the server has ended, after Done.
 func (s *Server) Err() error {
+	status, signal := s.child.Ended()
+	how := fmt.Sprintf("the server ended with status %d", status)
+	if status < 0 {
+		how = fmt.Sprintf("the server was ended by a signal (%s)", signal)
+	}
 	switch last := s.log.last(); {
-	case s.child.Status() == 3 && strings.Contains(last, "is not written yet"):
+	case status == 3 && strings.Contains(last, "is not written yet"):
 		return &NotWritten{last}
 	case s.log.text() == "":
-		return fmt.Errorf("the server ended with status %d and without a word", s.child.Status())
+		return fmt.Errorf("%s and without a word", how)
 	default:
-		return fmt.Errorf("the server ended with status %d; it said:\n%s", s.child.Status(), s.log.text())
+		return fmt.Errorf("%s; it said:\n%s", how, s.log.text())
 	}
 }
 
@@ -126,10 +131,15 @@ func (s *Server) Stall(d time.Duration) error {
 	return err
 }
 
-// Stop ends the server, in good order if it can, and waits for that.
+// Stop ends the server, in good order if it can, and waits for that. The end of its input
+// asks for it; a signal beside it would be the second request, which ends a server at once.
 func (s *Server) Stop() {
 	s.commands.Close()
-	s.child.Stop(stopWithin)
+	select {
+	case <-s.child.Done():
+	case <-time.After(stopWithin):
+		s.child.Kill()
+	}
 }
 
 // lines is a writer that hands on whole lines.

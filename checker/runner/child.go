@@ -45,11 +45,8 @@ func (c *Child) PID() int { return c.cmd.Process.Pid }
 // Done is closed when the process has ended and its output is read.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Status is its exit status, after Done, -1 if a signal ended it.
-func (c *Child) Status() int {
-	status, _ := exitStatus(c.cmd.ProcessState)
-	return status
-}
+// Ended is how it ended, after Done: its exit status, or -1 and the signal's name.
+func (c *Child) Ended() (status int, signal string) { return fate(c.cmd.ProcessState) }
 
 // Stop asks the process to end, ends it if it has not within grace, and waits until
 // it is gone.
@@ -63,6 +60,15 @@ func (c *Child) Stop(grace time.Duration) {
 	select {
 	case <-c.done:
 	case <-time.After(grace):
+		c.Kill()
+	}
+}
+
+// Kill ends the process and its group at once, and waits until it is gone.
+func (c *Child) Kill() {
+	select {
+	case <-c.done: // the number may be another's
+	default:
 		killGroup(c.PID())
 		<-c.done
 	}

@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"time"
@@ -101,8 +103,8 @@ func RunGroup(cmd *exec.Cmd) error {
 }
 
 // Foreground runs cmd as if it were the checker itself: it gets the signals, and
-// its exit status is returned. When ctx is cancelled it is asked to end, and ended
-// if it does not.
+// its exit status is returned; that a signal ended it is an error. When ctx is
+// cancelled it is asked to end, and ended if it does not.
 func Foreground(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
 	foreground(cmd)
 	return attend(ctx, cmd, func() { interrupt(cmd.Process.Pid) }, func() { killGroup(cmd.Process.Pid) })
@@ -142,5 +144,20 @@ func attend(ctx context.Context, cmd *exec.Cmd, ask, kill func()) (status int, e
 	if err != nil && !errors.As(err, &exit) {
 		return 0, err
 	}
-	return max(cmd.ProcessState.ExitCode(), 0), nil
+	status, signal := fate(cmd.ProcessState)
+	if signal == "killed" {
+		signal += "; if not by you, then by the kernel for want of memory, and dmesg says so"
+	}
+	if status < 0 {
+		return 0, fmt.Errorf("a signal ended the program before it was done: %s", signal)
+	}
+	return status, nil
+}
+
+// fate is a process's exit status, or -1 and the name of the signal that ended it.
+func fate(state *os.ProcessState) (status int, signal string) {
+	if status, signal = exitStatus(state); status < 0 && signal == "" {
+		signal = "aborted" // which exitStatus does not tell
+	}
+	return status, signal
 }

@@ -24,9 +24,9 @@ import (
 // Main runs an echo server on the engine that newEngine makes, as the command
 // line says, until SIGINT or SIGTERM, and exits: 0 after a shutdown in good order,
 // 1 after a failure, 2 if the command line is wrong, 3 if a step of the engine is
-// not written yet. A second signal ends the process at once. Each of own may add
-// flags of the server's own to the common ones; they are set before newEngine is
-// called.
+// not written yet. A second signal, or one after the command to quit, ends the
+// process at once. Each of own may add flags of the server's own to the common ones;
+// they are set before newEngine is called.
 func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error), own ...func(*flag.FlagSet)) {
 	Run(Service{
 		Flags: func(flags *flag.FlagSet) {
@@ -147,14 +147,17 @@ func run(args []string, in io.Reader, out, logTo io.Writer, service Service) (co
 		log.Error("cannot start", "err", err, "hint", hint(err))
 		return 1
 	}
+	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // before anybody is told that it runs
+	defer stop()
+	defer context.AfterFunc(signals, func() {
+		stop() // the next one kills, should the loop not come back
+		e.Wake()
+	})()
 	log.Info("listening", "addr", e.Addr(), "os", runtime.GOOS, "pid", os.Getpid(), "max_fds", limit)
 	if s, ok := e.(fmt.Stringer); ok { // an engine that has a choice says what it chose
 		log.Info("built on", "features", s)
 	}
 
-	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	defer context.AfterFunc(signals, e.Wake)()
 	l := loop{Engine: e, service: service, timed: timed, log: log, options: o, maxFDs: limit}
 	if o.json > 0 {
 		l.json = json.NewEncoder(out)
@@ -168,7 +171,7 @@ func run(args []string, in io.Reader, out, logTo io.Writer, service Service) (co
 		e.Close()
 		return 1
 	}
-	stop() // from here on a signal kills
+	stop() // also after the command to quit a signal kills
 
 	if err := l.writeJSON(); err != nil {
 		log.Warn("-json-stats", "err", err)
