@@ -1007,7 +1007,7 @@ var causes = map[string]cause{
 		"A client that takes nothing is kept for ever. After SlowTicks it is dropped.",
 		"Game.skip in the lesson"},
 	"pongs-pile-up": {
-		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out.",
+		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out. If you do leave it out, look at what counts as just answered: client.replied begins anew with each broadcast.",
 		"Game.handle in the lesson"},
 	"delta-against-last-sent": {
 		"The delta is against the last snapshot that was sent. The client has the last that it has acknowledged; it may have thrown away what came since.",

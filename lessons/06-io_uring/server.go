@@ -106,8 +106,8 @@ func NewWith(cfg engine.Config, handler engine.Handler, o Options) (*Engine, err
 // NewLoops returns n rings that listen on one port, each with a thread of its own, as one
 // engine, and starts them: see [loops.Loops]. The ring's own table of connections without a
 // descriptor (Options.Direct) has as many places as the process may have descriptors, so
-// that n rings serve n times as many. Each has less memory for
-// what is received, the more there are.
+// that n rings serve n times as many. Each has less memory for what is received, the more
+// there are.
 func NewLoops(n int, cfg engine.Config, handler engine.Handler, o Options) (*loops.Loops, error) {
 	buffers := max(bufferCount>>bits.Len(uint(n-1)), leastBuffers)
 	return loops.New(n, cfg, func(cfg engine.Config, port *loops.Port) (engine.Engine, error) {

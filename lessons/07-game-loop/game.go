@@ -239,13 +239,13 @@ func (g *Game) OnData(conn engine.Conn, data []byte) {
 // not its time.
 //
 // TODO step 4: a join is the first frame and comes once; the others come after it. Parse the body, and do
-// what the frame is for.
+// what the frame is for. A ping gets its pong by answer, unless there is a backlog (step 7).
 func (g *Game) handle(c *client, t FrameType, body []byte) (ok bool) {
 	panic(engine.NotImplemented("07.4", "Game.handle"))
 }
 
 // TODO step 4: refuse another version; a spectator gets no player; a token goes to rejoin (step 10); who is
-// new gets a place in the world and a token. Then the welcome.
+// new gets a place in the world and a token. Then the welcome, by answer.
 func (g *Game) join(c *client, j Join) {
 	panic(engine.NotImplemented("07.4", "Game.join"))
 }
@@ -367,7 +367,7 @@ func (g *Game) expire() {
 // since the last time. It implements [Simulation].
 //
 // TODO step 6: keep a copy of the world in the history, forget the last broadcast's frames, and send to all
-// who have joined.
+// who have joined. From here on what a client is answered counts anew (client.replied).
 func (g *Game) Broadcast() {
 	panic(engine.NotImplemented("07.6", "Game.Broadcast"))
 }
