@@ -296,4 +296,10 @@ func TestNamesCannotPlayTricks(t *testing.T) {
 	r := inspected(func(s *scene) { s.Name, s.Command = "a\x1b[2Jb", []string{"a\nb", "\x9b31m"} })
 	assert.NotContains(t, Text(r, Options{}), "\x1b")
 	assert.NotContains(t, Text(r, Options{}), "\u009b")
+	r = inspected(func(s *scene) {
+		s.Name, s.thread.Name, s.Command = "caf\u00e9", "\u202egpj.exe", []string{"\u2066a\u2069\u2028"}
+	})
+	assert.Contains(t, Text(r, Options{}), "caf\u00e9")
+	assert.NotRegexp(t, `[\x{202e}\x{2066}\x{2069}\x{2028}]`, Text(r, Options{}))
+	assert.NotRegexp(t, `[^\x00-\x7f]`, Text(r, Options{Options: report.Options{ASCII: true}}))
 }
