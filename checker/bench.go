@@ -4,6 +4,7 @@ import (
 	"flag"
 
 	"iolab/checker/bench/options"
+	"iolab/checker/runner"
 )
 
 const benchDetail = `A subject is a lesson (02: your server), its solution (solution/02), net (package net,
@@ -32,5 +33,5 @@ func runBench(a *app, f *flag.FlagSet, args []string) error {
 			pass = append(pass, "-"+set.Name+"="+set.Value.String())
 		}
 	})
-	return a.foreground("./checker/bench/bench", append(pass, args...))
+	return a.program("./checker/bench/bench", append(pass, args...), runner.Careful) // scale puts sysctls back
 }

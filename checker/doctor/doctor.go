@@ -1,7 +1,7 @@
 // Package doctor looks at what this machine can do for the lab, and knows the cure
 // for what it cannot. It gathers [Facts], on each system in its own way, and judges
 // them, everywhere in the same: so the judgement is tested for all systems on one. It
-// changes nothing.
+// changes nothing: the file that it writes to see that it can, it takes away.
 package doctor
 
 // State says how good a thing is.

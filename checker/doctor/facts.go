@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,16 +134,18 @@ func cached(path string) string {
 	return b.String()
 }
 
+// keepsProgress says why a file cannot be written in .iolab, or, if that is not there yet,
+// beside it; "" if it can.
 func keepsProgress(root string) string {
 	dir := filepath.Join(root, ".iolab")
-	err := os.MkdirAll(dir, 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.CreateTemp(dir, "try-"); err == nil {
-			return errText(errors.Join(f.Close(), os.Remove(f.Name())))
-		}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		dir = root
 	}
-	return errText(err)
+	f, err := os.CreateTemp(dir, ".try-")
+	if err != nil {
+		return err.Error()
+	}
+	return errText(errors.Join(f.Close(), os.Remove(f.Name())))
 }
 
 func errText(err error) string {

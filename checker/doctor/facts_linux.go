@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -115,10 +116,15 @@ func hypervisor(dmi string) string {
 	return ""
 }
 
-// limits finds those of this process's cgroup, version 2 or 1. In a container the root
-// of /sys/fs/cgroup is the container's own.
+// limits finds the lowest of this process's cgroup and those above it, version 2 or 1. In
+// a container the root of /sys/fs/cgroup is the container's own.
 func (m machine) limits(f *Facts) {
 	dirs := []string{"sys/fs/cgroup", "sys/fs/cgroup/cpu", "sys/fs/cgroup/memory", "sys/fs/cgroup/unified"}
+	add := func(root, group string) {
+		for ; group != "/" && group != "."; group = path.Dir(group) {
+			dirs = append(dirs, root+group)
+		}
+	}
 	for line := range strings.Lines(m.read("proc/self/cgroup")) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) < 3 {
@@ -126,10 +132,11 @@ func (m machine) limits(f *Facts) {
 		}
 		switch {
 		case parts[0] == "0":
-			dirs = append(dirs, "sys/fs/cgroup"+parts[2], "sys/fs/cgroup/unified"+parts[2])
+			add("sys/fs/cgroup", parts[2])
+			add("sys/fs/cgroup/unified", parts[2])
 		default:
 			for _, controller := range strings.Split(parts[1], ",") {
-				dirs = append(dirs, "sys/fs/cgroup/"+controller+parts[2])
+				add("sys/fs/cgroup/"+controller, parts[2])
 			}
 		}
 	}

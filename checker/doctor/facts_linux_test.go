@@ -64,12 +64,17 @@ func TestCgroupLimits(t *testing.T) {
 		cpu    float64
 		memory int64
 	}{
-		"none":                         {nil, 0, 0},
-		"version 2, none":              {map[string]string{"sys/fs/cgroup/cpu.max": "max 100000", "sys/fs/cgroup/memory.max": "max"}, 0, 0},
-		"version 2, a container's":     {map[string]string{"sys/fs/cgroup/cpu.max": "150000 100000", "sys/fs/cgroup/memory.max": "1073741824"}, 1.5, 1 << 30},
-		"version 2, a service's":       {map[string]string{"proc/self/cgroup": "0::/a.slice/b\n", "sys/fs/cgroup/a.slice/b/cpu.max": "50000 100000"}, 0.5, 0},
+		"none":                     {nil, 0, 0},
+		"version 2, none":          {map[string]string{"sys/fs/cgroup/cpu.max": "max 100000", "sys/fs/cgroup/memory.max": "max"}, 0, 0},
+		"version 2, a container's": {map[string]string{"sys/fs/cgroup/cpu.max": "150000 100000", "sys/fs/cgroup/memory.max": "1073741824"}, 1.5, 1 << 30},
+		"version 2, a service's":   {map[string]string{"proc/self/cgroup": "0::/a.slice/b\n", "sys/fs/cgroup/a.slice/b/cpu.max": "50000 100000"}, 0.5, 0},
+		"version 2, a slice's above it": {map[string]string{"proc/self/cgroup": "0::/user.slice/user-1000.slice/session-1.scope\n",
+			"sys/fs/cgroup/user.slice/memory.max": "2147483648", "sys/fs/cgroup/user.slice/user-1000.slice/cpu.max": "100000 100000",
+			"sys/fs/cgroup/user.slice/user-1000.slice/session-1.scope/cpu.max": "max 100000"}, 1, 2 << 30},
 		"version 1, none":              {map[string]string{"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712"}, 0, 0},
 		"version 1, a container's":     {map[string]string{"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000", "sys/fs/cgroup/memory/memory.limit_in_bytes": "536870912"}, 2, 512 << 20},
+		"version 1, one's above it":    {map[string]string{"proc/self/cgroup": "1:cpu,cpuacct:/x/y\n", "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "50000", "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000"}, 0.5, 0},
+		"outside of its namespace":     {map[string]string{"proc/self/cgroup": "0::/../../x\n"}, 0, 0},
 		"version 1, the process's own": {map[string]string{"proc/self/cgroup": "4:memory:/x\n1:cpu,cpuacct:/x\n", "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "1000"}, 0, 1000},
 	} {
 		f := Facts{}

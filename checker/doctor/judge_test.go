@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -187,4 +189,22 @@ func TestThisMachine(t *testing.T) {
 			assert.NotEmpty(t, c.Value)
 		}
 	}
+}
+
+func TestTryingWhetherProgressCanBeKeptLeavesNothing(t *testing.T) {
+	root := t.TempDir()
+	left := func(dir string) []os.DirEntry {
+		list, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		return list
+	}
+	assert.Empty(t, keepsProgress(root))
+	assert.Empty(t, left(root))
+	dir := filepath.Join(root, ".iolab")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	assert.Empty(t, keepsProgress(root))
+	assert.Empty(t, left(dir))
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.WriteFile(dir, nil, 0o644)) // in the way
+	assert.NotEmpty(t, keepsProgress(root))
 }

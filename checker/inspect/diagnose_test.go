@@ -152,6 +152,11 @@ func TestDiagnoses(t *testing.T) {
 			s.beside = &probe.Socket{Inode: 60, State: "ESTABLISHED", Local: client, Remote: home, Counted: true}
 		}, "note edge-lost", "It may wait for an answer on a connection that it has opened itself, such as fd 6 to 10.0.0.1:80"},
 		{"in no interest list", func(s *scene) { s.socket.Unread = 10; s.Epolls = []Epoll{{4, nil}}; s.lying(time.Minute) }, "problem unwatched", "no thread takes them"},
+		{"in no interest list that could be read", func(s *scene) {
+			s.socket.Unread, s.Blind = 10, true
+			s.Epolls = []Epoll{{4, nil}}
+			s.lying(time.Minute)
+		}, "", ""},
 		{"select, and busy", func(s *scene) { s.socket.Unread = 10; s.Epolls = []Epoll{}; s.hot(0.5) }, "note unwatched", "If it waits with select or poll"},
 
 		{"the loop sleeps elsewhere", func(s *scene) { s.socket.Unread = 10; s.thread.Wchan = "hrtimer_nanosleep" }, "problem loop-held-up", "asleep in the kernel's hrtimer_nanosleep"},
@@ -170,12 +175,41 @@ func TestDiagnoses(t *testing.T) {
 		{"a reset connection, busy", func(s *scene) { s.socket = nil; s.hot(0.5) }, "problem reset-not-closed", "It spins"},
 		{"a reset connection in no list", func(s *scene) { s.socket = nil; s.Epolls = []Epoll{{4, nil}} }, "", ""},
 		{"a ghost", func(s *scene) { s.entry.Ghost = true }, "note registration-outlives-close", ""},
+		{"a ghost that a child holds, busy with other things", func(s *scene) {
+			s.entry.Ghost = true
+			s.FDs, s.socket, s.Changed = s.FDs[:2], nil, true
+			s.hot(0.5)
+		}, "note registration-outlives-close", ""},
+		{"a ghost that is always writable, busy", func(s *scene) {
+			s.entry.Ghost = true
+			s.entry.Events |= epollOut
+			s.FDs, s.socket = s.FDs[:2], nil
+			s.hot(0.5)
+		}, "problem registration-outlives-close", "It spins"},
+		{"a ghost of a reset connection, busy", func(s *scene) {
+			s.entry.Ghost = true
+			s.FDs[2].Num, s.socket = 6, nil
+			s.hot(0.5)
+		}, "problem registration-outlives-close", "It spins"},
 		{"an eventfd, busy", func(s *scene) {
 			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "eventfd"})
 			s.Epolls = []Epoll{{4, []probe.Interest{{FD: 6, Events: epollIn}}}}
 			s.Pending = map[int]uint64{6: 1}
 			s.hot(0.5)
 		}, "problem wake-not-read", ""},
+		{"an eventfd, busy with traffic", func(s *scene) {
+			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "eventfd"})
+			s.Epolls = []Epoll{{4, []probe.Interest{*s.entry, {FD: 6, Events: epollIn}}}}
+			s.Pending = map[int]uint64{6: 1}
+			s.socket.Read = uint64(1000 * s.n)
+			s.hot(0.5)
+		}, "", ""},
+		{"an eventfd that is read, busy", func(s *scene) {
+			s.FDs = append(s.FDs, probe.FD{Num: 6, Kind: "eventfd"})
+			s.Epolls = []Epoll{{4, []probe.Interest{*s.entry, {FD: 6, Events: epollIn}}}}
+			s.Pending = map[int]uint64{6: uint64(9 - s.n)}
+			s.hot(0.5)
+		}, "note busy-without-traffic", ""},
 
 		{"near the limit", func(s *scene) { s.Soft = 3 }, "problem descriptors", "have 3: 0 more"},
 		{"no limit", func(s *scene) { s.Soft = probe.Unlimited }, "", ""},
@@ -262,4 +296,10 @@ func TestNamesCannotPlayTricks(t *testing.T) {
 	r := inspected(func(s *scene) { s.Name, s.Command = "a\x1b[2Jb", []string{"a\nb", "\x9b31m"} })
 	assert.NotContains(t, Text(r, Options{}), "\x1b")
 	assert.NotContains(t, Text(r, Options{}), "\u009b")
+	r = inspected(func(s *scene) {
+		s.Name, s.thread.Name, s.Command = "caf\u00e9", "\u202egpj.exe", []string{"\u2066a\u2069\u2028"}
+	})
+	assert.Contains(t, Text(r, Options{}), "caf\u00e9")
+	assert.NotRegexp(t, `[\x{202e}\x{2066}\x{2069}\x{2028}]`, Text(r, Options{}))
+	assert.NotRegexp(t, `[^\x00-\x7f]`, Text(r, Options{Options: report.Options{ASCII: true}}))
 }

@@ -41,6 +41,7 @@ type Look struct {
 	Waiting   []probe.Socket
 	Changed   bool // connections were closed while it was looked
 	Epolls    []Epoll
+	Blind     bool // there is an epoll instance whose interest list could not be read
 	Rings     []probe.Ring
 	Threads   []Thread
 	Pending   map[int]uint64 // what eventfds and timerfds in interest lists have to be read

@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"iolab/checker/probe"
 )
 
 func TestMain(m *testing.M) {
@@ -501,4 +503,22 @@ func TestAnotherNetworkNamespace(t *testing.T) {
 	require.NotEmpty(t, r.Notes)
 	assert.Contains(t, r.Notes[0], "another network namespace")
 	assert.Empty(t, ids(r))
+}
+
+// A file stands for an epoll instance whose list the kernel does not tell.
+func TestAListThatCannotBeReadIsToldFromOneThatIsClosed(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	require.NoError(t, err)
+	defer f.Close()
+	fd := probe.FD{Num: int(f.Fd()), Kind: "epoll", Target: f.Name()}
+	p := &process{pid: os.Getpid()}
+	l := Look{FDs: []probe.FD{fd}}
+	p.lists(&l)
+	assert.True(t, l.Blind)
+	assert.ErrorContains(t, p.unread, "is no epoll instance")
+
+	fd.Target = "anon_inode:[eventpoll]" // it was listed as one
+	l = Look{FDs: []probe.FD{fd, {Num: 1 << 20, Kind: "epoll", Target: "anon_inode:[eventpoll]"}}}
+	p.lists(&l)
+	assert.False(t, l.Blind)
 }

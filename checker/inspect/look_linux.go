@@ -58,6 +58,9 @@ func Inspect(ctx context.Context, pid int, d time.Duration) (Report, error) {
 	if p.large {
 		s.Notes = append(s.Notes, "it has more than 100,000 descriptors: interest lists and sockets may have changed while they were read")
 	}
+	if p.unread != nil {
+		s.Notes = append(s.Notes, fmt.Sprintf("not every interest list could be read, so what is watched is not known: %v", p.unread))
+	}
 	return Sum(s, seen), nil
 }
 
@@ -147,6 +150,7 @@ type process struct {
 	protocols map[uint64]string // of sockets that are in no table, by inode
 	dead      map[uint64]bool   // TCP sockets that have no connection
 	large     bool
+	unread    error // why an interest list could not be read
 }
 
 func (p *process) look() (Look, error) {
@@ -203,8 +207,7 @@ func (p *process) sockets(l *Look) error {
 		if fd.Kind != "tcp" || fd.State != "" {
 			return false
 		}
-		target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.pid, fd.Num))
-		gone := err != nil || target != fd.Target
+		gone := p.closed(fd)
 		if !gone {
 			p.dead[inode(fd)] = true
 		}
@@ -273,7 +276,10 @@ func (p *process) lists(l *Look) {
 		case fd.Kind == "epoll":
 			table, err := probe.EpollTable(p.pid, fd.Num)
 			if err != nil {
-				continue // closed since
+				if !p.closed(fd) {
+					l.Blind, p.unread = true, err
+				}
+				continue
 			}
 			l.Epolls = append(l.Epolls, Epoll{fd.Num, table})
 			for _, i := range table {
@@ -288,6 +294,12 @@ func (p *process) lists(l *Look) {
 		}
 	}
 	maps.DeleteFunc(l.Pending, func(_ int, n uint64) bool { return n == 0 })
+}
+
+// closed tells whether fd has been closed since it was listed.
+func (p *process) closed(fd probe.FD) bool {
+	target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.pid, fd.Num))
+	return err != nil || target != fd.Target
 }
 
 func (p *process) threads(l *Look) error {

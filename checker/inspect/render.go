@@ -30,8 +30,8 @@ func Text(r Report, o Options) string {
 	if p.Width < 60 {
 		p.Width = 80
 	}
-	p.printf("\n  %s  pid %d, looked at %d times in %.1f s\n", p.bold(clean(r.Name)), r.PID, r.Looks, r.Seconds)
-	if command := clean(strings.Join(r.Command, " ")); command != "" && command != r.Name {
+	p.printf("\n  %s  pid %d, looked at %d times in %.1f s\n", p.bold(p.clean(r.Name)), r.PID, r.Looks, r.Seconds)
+	if command := p.clean(strings.Join(r.Command, " ")); command != "" && command != r.Name {
 		p.printf("  %s\n", p.faint(cut(command, p.Width-2)))
 	}
 	for _, n := range r.Notes {
@@ -59,7 +59,7 @@ func (p *page) figures(r Report) {
 	p.row("", countText(r.Doing))
 	for _, t := range r.Busiest {
 		if t.Demand >= 0.01 {
-			p.row("", fmt.Sprintf("thread %d %s: %s (%s in the kernel), %s", t.ID, clean(t.Name), percent(t.CPU), percent(t.System), t.Where))
+			p.row("", fmt.Sprintf("thread %d %s: %s (%s in the kernel), %s", t.ID, p.clean(t.Name), percent(t.CPU), percent(t.System), t.Where))
 		}
 	}
 	p.row("memory", size(r.Memory)+" resident")
@@ -123,7 +123,7 @@ func (p *page) epoll(r Report, e EpollReport) {
 		if x.Ghost {
 			ghost = "  (closed)"
 		}
-		p.printf("%s%-4d %5d  %5d  %s, %s: %s%s\n", strings.Repeat(" ", indent), x.FD, x.Unread, x.Unsent, short(x.Events), x.Data, clean(x.What), ghost)
+		p.printf("%s%-4d %5d  %5d  %s, %s: %s%s\n", strings.Repeat(" ", indent), x.FD, x.Unread, x.Unsent, short(x.Events), x.Data, p.clean(x.What), ghost)
 	}
 }
 
@@ -225,7 +225,7 @@ func (p *page) findings(r Report) {
 const indent = 16
 
 func (p *page) row(name, text string) {
-	for i, line := range report.Wrap(clean(text), p.Width-indent) {
+	for i, line := range report.Wrap(p.clean(text), p.Width-indent) {
 		if i > 0 {
 			name = ""
 		}
@@ -234,7 +234,7 @@ func (p *page) row(name, text string) {
 }
 
 func (p *page) paragraph(name, text string) {
-	for _, line := range report.Wrap(clean(name+text), p.Width-6) {
+	for _, line := range report.Wrap(p.clean(name+text), p.Width-6) {
 		p.printf("     %s\n", line)
 	}
 }
@@ -268,11 +268,15 @@ func cut(s string, n int) string {
 	return s
 }
 
-// clean replaces what would play tricks on a terminal: names of programs, threads and
-// files are anybody's.
-func clean(s string) string {
+// clean is s for this page.
+func (p *page) clean(s string) string { return Clean(s, p.ASCII) }
+
+// Clean replaces what would play tricks on a terminal, such as control characters and those
+// that turn the direction of writing: names of programs, threads and files are anybody's.
+// With ascii it leaves nothing but ASCII.
+func Clean(s string, ascii bool) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
+		if !unicode.IsGraphic(r) || r == utf8.RuneError || ascii && r > unicode.MaxASCII {
 			return '?'
 		}
 		return r

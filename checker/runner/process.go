@@ -110,6 +110,14 @@ func Foreground(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
 	return attend(ctx, cmd, func() { interrupt(cmd.Process.Pid) }, func() { killGroup(cmd.Process.Pid) })
 }
 
+// Careful is Foreground for a program that has something to put back on this machine: should
+// this process die, it is not killed but gets SIGTERM (on Linux), perhaps several times.
+func Careful(ctx context.Context, cmd *exec.Cmd) (status int, err error) {
+	foreground(cmd)
+	careful(cmd)
+	return attend(ctx, cmd, func() { interrupt(cmd.Process.Pid) }, func() { killGroup(cmd.Process.Pid) })
+}
+
 // OnTerminal is Foreground for a program that reads the keyboard: it stays in this
 // process's own group, since a terminal stops all others that read from it. Ctrl-C
 // reaches both; when ctx is cancelled the program gets SIGTERM as well.

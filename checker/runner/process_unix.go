@@ -38,6 +38,8 @@ func exitStatus(state *os.ProcessState) (status int, signal string) {
 
 func foreground(cmd *exec.Cmd) { ownGroup(cmd) }
 
+func careful(cmd *exec.Cmd) { softly(cmd.SysProcAttr) }
+
 func interrupt(pid int) { syscall.Kill(-pid, syscall.SIGINT) }
 
 // sameGroup leaves the process in this one's group. It is to end with this process, and

@@ -350,6 +350,7 @@ func (a *app) scale(args []string) error {
 		fmt.Fprintln(os.Stderr, "no sysctl has to be changed for this")
 	}
 	fmt.Fprintln(os.Stderr, bench.RaiseLimit(most))
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // should nobody read what it says, it goes on, and puts back
 	restore := sync.OnceFunc(bench.Apply(os.Stderr, settings))
 	defer restore()
 	defer context.AfterFunc(a.ctx, restore)() // at once after Ctrl-C: the connections may take long to close

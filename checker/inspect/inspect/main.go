@@ -26,7 +26,7 @@ import (
 func main() {
 	asJSON := flag.Bool("json", false, "print JSON")
 	ascii := flag.Bool("ascii", false, "print nothing but ASCII")
-	plain := flag.Bool("no-color", false, "no colours")
+	plain := flag.Bool("no-color", os.Getenv("NO_COLOR") != "" || !terminal(), "no colours; so by default where the output is no terminal, or NO_COLOR is set")
 	period := flag.Duration("for", time.Second, "look for this long")
 	all := flag.Bool("all", false, "show every socket and entry")
 	watch := flag.Bool("watch", false, "look again and again, until Ctrl-C")
@@ -39,7 +39,7 @@ func main() {
 		if *asJSON {
 			encode(map[string]any{"error": err.Error(), "exit": code})
 		} else {
-			fmt.Fprintln(os.Stderr, "inspect:", err)
+			fmt.Fprintln(os.Stderr, "inspect:", inspect.Clean(err.Error(), *ascii))
 		}
 		os.Exit(code)
 	}
@@ -80,6 +80,12 @@ func main() {
 			return
 		}
 	}
+}
+
+// terminal tells whether the output is a terminal that understands colours.
+func terminal() bool {
+	info, err := os.Stdout.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 func encode(v any) {
