@@ -63,12 +63,19 @@ func start(t *testing.T, e engines.Engine, cfg gameloop.Config) *server {
 	return s
 }
 
+// tried has what written found, by name: an engine that never echoes costs its time once.
+var tried = map[string]bool{}
+
 // written says whether a reader's engine serves an echo: what is not written yet panics.
 func written(e engines.Engine) (ok bool) {
+	if ok, known := tried[e.Name]; known {
+		return ok
+	}
 	defer func() {
 		if recover() != nil {
 			ok = false
 		}
+		tried[e.Name] = ok
 	}()
 	server, err := e.New(engine.Config{}, engine.Echo{})
 	if err != nil {
@@ -81,7 +88,7 @@ func written(e engines.Engine) (ok bool) {
 	}
 	defer conn.Close()
 	conn.Write([]byte("x"))
-	for range 100 {
+	for end := time.Now().Add(labtest.Patience); time.Now().Before(end); {
 		if server.Poll(time.Millisecond) != nil {
 			return false
 		}

@@ -90,8 +90,7 @@ func (l *Loop) Poll(timeout time.Duration) error {
 
 // deadline is the time of tick n: counted from the start, not from the tick before, so
 // that nothing adds up. A sixtieth of a second is no whole number of nanoseconds, and
-// of milliseconds even less. (The product overflows after nine thousand million ticks,
-// nearly five years.)
+// of milliseconds even less.
 //
 // TODO step 2: the start plus n ticks. Multiply before you divide.
 func (l *Loop) deadline(n int64) time.Time {

@@ -93,10 +93,12 @@ func (l *Loop) Poll(timeout time.Duration) error {
 
 // deadline is the time of tick n: counted from the start, not from the tick before, so
 // that nothing adds up. A sixtieth of a second is no whole number of nanoseconds, and
-// of milliseconds even less. (The product overflows after nine thousand million ticks,
-// nearly five years.)
+// of milliseconds even less. Whole seconds are taken out first: the product of ticks and
+// nanoseconds overflows in the 107th day at 1,000 Hz.
 func (l *Loop) deadline(n int64) time.Time {
-	return l.start.Add(time.Duration(n) * time.Second / time.Duration(l.cfg.Rate))
+	rate := int64(l.cfg.Rate)
+	seconds, ticks := n/rate, n%rate
+	return l.start.Add(time.Duration(seconds*int64(time.Second) + ticks*int64(time.Second)/rate))
 }
 
 // run makes the ticks that are due, and sends once after the last of them.
@@ -130,8 +132,9 @@ func (l *Loop) run() {
 // due is the number of ticks whose time has come at now: those up to the last n for
 // which deadline(n), which is rounded down to a nanosecond, is not after now.
 func (l *Loop) due(now time.Time) int {
-	elapsed := int64(now.Sub(l.start))
-	last := ((elapsed+1)*int64(l.cfg.Rate) - 1) / int64(time.Second)
+	elapsed, rate := now.Sub(l.start), int64(l.cfg.Rate)
+	seconds, rest := int64(elapsed/time.Second), int64(elapsed%time.Second)
+	last := seconds*rate + ((rest+1)*rate-1)/int64(time.Second)
 	return int(max(last-l.next+1, 0))
 }
 

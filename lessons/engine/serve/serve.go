@@ -22,11 +22,11 @@ import (
 )
 
 // Main runs an echo server on the engine that newEngine makes, as the command
-// line says, until SIGINT or SIGTERM, and exits: 0 after a shutdown in good order,
-// 1 after a failure, 2 if the command line is wrong, 3 if a step of the engine is
-// not written yet. A second signal, or one after the command to quit, ends the
-// process at once. Each of own may add flags of the server's own to the common ones;
-// they are set before newEngine is called.
+// line says, until SIGINT or SIGTERM, and exits: 0 after a shutdown (connections
+// that did not end within -grace are a warning), 1 after a failure, 2 if the command
+// line is wrong, 3 if a step of the engine is not written yet. A second signal, or one
+// after the command to quit, ends the process at once. Each of own may add flags of the
+// server's own to the common ones; they are set before newEngine is called.
 func Main[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error), own ...func(*flag.FlagSet)) {
 	Run(Service{
 		Flags: func(flags *flag.FlagSet) {
