@@ -109,10 +109,11 @@ func (s *server) until(what string, cond func() bool) {
 }
 
 // turns is Polls until cond holds, and whether it does in the end. Each is a call of its
-// own: all of them together may take as long as the lab waits for one.
+// own, since together they may take longer than the lab waits for one: twice as long, so
+// that a client that waits gives up first, and says more.
 func (s *server) turns(cond func() bool) (ok bool) {
 	s.T().Helper()
-	for end := time.Now().Add(labtest.Patience); !ok && time.Now().Before(end); {
+	for end := time.Now().Add(2 * labtest.Patience); !ok && time.Now().Before(end); {
 		var err error
 		do(s.Lab, func() {
 			if err = s.loop.Poll(time.Millisecond); err == nil {
