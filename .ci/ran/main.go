@@ -104,9 +104,11 @@ func expected() []string {
 		for _, step := range l.Steps {
 			names = append(names, "iolab/solutions TestSolutions/"+l.Folder+"/"+l.ID(step.Number))
 		}
-		mutants, _ := filepath.Glob("checker/testdata/mutants/" + l.Folder + "/*.txtar")
-		for _, m := range mutants {
-			names = append(names, proof+"TestMutants/"+base(m))
+		for kind, test := range map[string]string{"mutants": "TestMutants/", "variants": "TestVariants/"} {
+			files, _ := filepath.Glob("checker/testdata/" + kind + "/" + l.Folder + "/*.txtar")
+			for _, file := range files {
+				names = append(names, proof+test+base(file))
+			}
 		}
 	}
 	if runtime.GOOS == "linux" {

@@ -1,7 +1,8 @@
 // Package verify proves that the lessons teach what they say: the solution passes
 // every step, the untouched skeleton fails every step as not started, a reader who
-// writes one step after the other sees one step after the other pass, and each
-// mutant (a plausible mistake) fails at its step with its cause.
+// writes one step after the other sees one step after the other pass, each variant (a
+// right server in another style) passes every step, and each mutant (a plausible
+// mistake) fails at its step with its cause.
 //
 // The lesson's own tests are the only tests; `go test -overlay` puts other files
 // in the place of the reader's.
@@ -85,6 +86,15 @@ func Run(ctx context.Context, o Options) (failed int, err error) {
 				check(l.Folder, fmt.Sprintf("written up to step %d", k), plain(func() error { return Path(ctx, o.Root, l, k) }))
 			}
 		}
+		variants, err := Variants(o.Root, l)
+		if err != nil {
+			return failed, err
+		}
+		for _, v := range variants {
+			if v.Here() {
+				check(l.Folder, "variant "+v.Name, plain(func() error { return v.Check(ctx, o.Root) }))
+			}
+		}
 		mutants, err := Mutants(o.Root, l)
 		if err != nil {
 			return failed, err
@@ -126,6 +136,11 @@ func SolutionPasses(ctx context.Context, root string, l catalogue.Lesson, race b
 		return nil, err
 	}
 	defer b.Remove()
+	return passes(ctx, b, l, race)
+}
+
+// passes wants every step to pass, as SolutionPasses does.
+func passes(ctx context.Context, b *runner.Binary, l catalogue.Lesson, race bool) (unavailable []string, err error) {
 	for _, step := range l.Steps {
 		r, err := b.Step(ctx, step.Number, limits(race))
 		if err != nil {

@@ -85,3 +85,18 @@ func TestMutantsHaveAHeaderAndPairs(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 }
+
+func TestVariantsAreWholeOrPairs(t *testing.T) {
+	l := catalogue.Lesson{Folder: "01-select", Steps: []catalogue.Step{{Number: 1}}}
+	v, err := parseVariant(l, "v", []byte("Another way.\n-- s.go --\na\n-- t.go --\nb\n"))
+	require.NoError(t, err)
+	assert.Equal(t, "Another way.", v.Way)
+	assert.Equal(t, map[string][]byte{"s.go": []byte("a\n"), "t.go": []byte("b\n")}, v.files)
+	v, err = parseVariant(l, "v", []byte("Another way.\n-- s.go find --\na\n-- s.go replace --\nb\n"))
+	require.NoError(t, err)
+	assert.Equal(t, []edit{{"s.go", "a\n", "b\n"}}, v.edits)
+	_, err = parseVariant(l, "v", []byte("-- s.go --\n"))
+	assert.ErrorContains(t, err, "sentence")
+	_, err = parseMutant(l, "m", []byte("A mistake.\nstep: 1\ncause: c\n-- s.go --\na\n"))
+	assert.ErrorContains(t, err, "pairs")
+}

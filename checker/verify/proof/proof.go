@@ -74,6 +74,26 @@ func Lesson(t *testing.T, number int) {
 	}
 }
 
+// Variants proves that each variant passes every step.
+func Variants(t *testing.T, number int) {
+	root, l := find(t, number)
+	variants, err := verify.Variants(root, l)
+	require.NoError(t, err)
+	for _, v := range variants {
+		t.Run(v.Name, func(t *testing.T) {
+			require.NoError(t, v.Applies(root))
+			if testing.Short() {
+				t.Skip("takes long")
+			}
+			if !v.Here() {
+				t.Skip("is built on " + v.Only + " only")
+			}
+			t.Parallel()
+			require.NoError(t, v.Check(context.Background(), root), v.Way)
+		})
+	}
+}
+
 // Mutants proves that each mutant fails its step with its cause, and passes the step
 // before. A mistake that an earlier lesson has too is tried at its own step only. That all
 // the steps before it pass is left to `checker verify`, which takes its time.
