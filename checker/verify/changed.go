@@ -136,4 +136,3 @@ func sources(dir string) (map[string][]byte, error) {
 	}
 	return files, nil
 }
-
