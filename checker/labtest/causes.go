@@ -122,6 +122,9 @@ var rules = []Rule{
 	{"recv-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Ring.Waiting["recv"] > int(s.Stats.Accepts)
 	}},
+	{"accept-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
+		return s.HasRing && s.Answers && s.Ring.Waiting["accept"] >= max(20, int(s.Stats.Accepts))
+	}},
 	{"closed-in-flight", []Symptom{PollFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
 	}},
@@ -751,6 +754,9 @@ var causes = map[string]cause{
 	"buffers-not-returned": {
 		"Receive buffers are used up: each that a completion has named has to be put back into the ring, and the tail stored, or receives end with ENOBUFS.",
 		"io_uring_buf_ring_add(3), io_uring_buf_ring_advance(3)"},
+	"slow-readers-keep-the-buffers": {
+		"What clients sent that do not read their answers stays in the receive buffers that all share, because it is not handed over while the connection is paused. That may be as long as there are buffers enough; then hand it over, and give the buffers back.",
+		"Step \"Sending\" | io_uring_buf_ring_add(3)"},
 	"buffer-published-too-early": {
 		"A buffer was visible to the kernel before Publish: write the entry first, store the tail after.",
 		"io_uring_buf_ring_advance(3)"},
@@ -772,6 +778,12 @@ var causes = map[string]cause{
 	"accept-not-rearmed": {
 		"Clients wait in the accept queue, and no accept is under way: start another after a completion without IORING_CQE_F_MORE.",
 		"io_uring_prep_multishot_accept(3)"},
+	"accept-armed-twice": {
+		"More accepts are under way than were meant to be: one that goes on (IORING_CQE_F_MORE) was started again, for each client that came.",
+		"io_uring_prep_multishot_accept(3)"},
+	"accept-error-spins": {
+		"An accept that failed is started again at once, and fails again. Only what accept(2) passes on of a connection that failed while it waited (ECONNABORTED, EPROTO, ENETDOWN …) says nothing of the next one; after any other error wait a while.",
+		"accept(2), \"Error handling\""},
 	"closed-in-flight": {
 		"The descriptor is closed, and operations that are under way still hold the socket: no FIN goes out. Cancel them, wait for their completions, then close.",
 		"io_uring_cancelation(7)"},

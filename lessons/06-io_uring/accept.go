@@ -45,7 +45,8 @@ func (e *Engine) acceptOne(i int) {
 // accepted is a completion of accept number i: a descriptor, or why there is none.
 //
 // TODO step 6: open the connection, if there is one. If the accept does not go on, start
-// it again: unless the descriptors ran out (park), or nobody is to be accepted any more.
+// it again: unless it would fail at once again (park), or nobody is to be accepted any more.
+// Which errors are only those of the client that would have been next, accept(2) lists.
 func (e *Engine) accepted(i, fd int, more bool) {
 	panic(engine.NotImplemented("06.6", "Engine.accepted"))
 }
@@ -78,10 +79,13 @@ func (e *Engine) refuse(fd int) {
 	e.closeFD(fd)
 }
 
-// park stops accepting: there are no descriptors left. Clients wait in the accept queue.
+// park stops accepting: there are no descriptors left, or what fails now would fail again at
+// once. Clients wait in the accept queue.
 //
-// TODO step 9: once: count it in Stats.Parked, and set the time at which to try again.
-func (e *Engine) park() {
+// TODO step 9: once: count it in Stats.Parked, and set the time at which to try again. A full
+// table (Direct, ENFILE) is no want of descriptors: the kernel has accepted and closed, so
+// count the client in Stats.Refused instead.
+func (e *Engine) park(errno unix.Errno) {
 	panic(engine.NotImplemented("06.9", "Engine.park"))
 }
 

@@ -98,7 +98,8 @@ func setups(o Options) (tries []setup) {
 // which operations it knows (IORING_REGISTER_PROBE), and what came together with them.
 //
 // TODO step 1: Linux 5.6 at least: IORING_FEAT_SINGLE_MMAP, IORING_FEAT_NODROP, and an
-// IORING_REGISTER_PROBE that knows accept, recv, send, close, read, cancel and timeout.
+// IORING_REGISTER_PROBE that knows accept, recv, send, close, read, cancel and timeout. With
+// SQPoll also IORING_FEAT_SQPOLL_NONFIXED: without it every operation on a descriptor fails.
 // Then add to r.features what p and the probe say there is and o.Without does not forbid:
 // ExtArg by its feature bit, MultishotAccept, BufferRing (and Direct, if asked for) by
 // IORING_OP_SOCKET, which came with them, MultishotRecv by IORING_OP_SEND_ZC,
@@ -111,13 +112,16 @@ func (r *Ring) probe(p *abi.Params, o Options) error {
 func (r *Ring) Features() Features { return r.features }
 
 // explain says why io_uring_setup failed, and the cure.
-func explain(errno error) error {
+func explain(errno error, o Options) error {
 	text := "see io_uring_setup(2)"
 	switch errno {
 	case unix.ENOSYS:
 		text = "the kernel has no io_uring (Linux 5.6 has), or the sandbox hides it"
 	case unix.EPERM, unix.EACCES:
 		text = "a seccomp filter forbids it, as container engines do: allow io_uring_setup, io_uring_enter and io_uring_register in the profile, or docker run --security-opt seccomp=unconfined"
+		if o.SQPoll {
+			text = "before Linux 5.13 submission by a kernel thread (SQPoll) takes CAP_SYS_NICE: leave it out; or " + text
+		}
 		if b, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil && strings.TrimSpace(string(b)) != "0" {
 			text = "it is switched off: sysctl -w kernel.io_uring_disabled=0 (as root, on the host)"
 		}

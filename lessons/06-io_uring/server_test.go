@@ -231,7 +231,7 @@ func TestStep06_OneReceiveAConnection(t *testing.T) {
 		}
 		if n := r.Waiting["accept"]; n > accepts {
 			l.Got("%d accepts", n)
-			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "recv-armed-twice", Problem: fmt.Sprintf("one accept should be under way, but there are %d", n)})
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "accept-armed-twice", Problem: fmt.Sprintf("one accept should be under way, but there are %d", n)})
 		}
 	}
 	l.Resume()
@@ -455,7 +455,7 @@ func TestStep08_SlowReadersLeaveBuffersForOthers(t *testing.T) {
 		c.SendInBackground(labtest.Pattern(i, 64<<10))
 	}
 	for _, c := range slow {
-		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspect: "buffers-not-returned", Problem: "a client's bytes should be received until the queue is above the high-water mark, but are not"},
+		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Suspect: "slow-readers-keep-the-buffers", Problem: "a client's bytes should be received until the queue is above the high-water mark, but are not"},
 			func(engine.Engine) bool { return c.Received() > 0 })
 	}
 	l.Pause()
@@ -473,11 +473,11 @@ func TestStep08_SlowReadersLeaveBuffersForOthers(t *testing.T) {
 		}
 		return true
 	}
-	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Client: others[0], Suspect: "buffers-not-returned", Problem: "beside slow readers others should be served, but are not"}, received)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Client: others[0], Suspect: "slow-readers-keep-the-buffers", Problem: "beside slow readers others should be served, but are not"}, received)
 	after := l.Stats()
 	if calls := after.Total() - before.Total(); calls > 40 {
 		l.Got("%d system calls", calls)
-		l.Fail(labtest.Failure{Symptom: labtest.Unfair, Suspect: "buffers-not-returned",
+		l.Fail(labtest.Failure{Symptom: labtest.Unfair, Suspect: "slow-readers-keep-the-buffers",
 			Problem: fmt.Sprintf("50 messages that come together should cost 40 system calls or fewer, also beside slow readers, but cost %d: there are hardly any buffers left to receive into", calls)})
 	}
 	l.Resume()
@@ -510,6 +510,20 @@ func TestStep09_RunningOutOfDescriptorsIsSurvived(t *testing.T) {
 
 func TestStep09_AcceptingGoesOnByItself(t *testing.T) {
 	conformance.AcceptingGoesOnByItself(t, server)
+}
+
+// The listener is shut down behind the engine's back: each accept fails at once, and for ever.
+func TestStep09_AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T) {
+	l := labtest.Start(t, server)
+	c := l.Dial()
+	c.Echo([]byte("served"))
+	l.Did("shut the listener down: from now on accept fails with EINVAL")
+	if err := unix.Shutdown(l.Listener(), unix.SHUT_RD); err != nil {
+		t.Fatal(err)
+	}
+	l.SuspectNext(labtest.Rule{ID: "accept-error-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdle()
+	c.Echo([]byte("still served"))
 }
 
 func TestStep09_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }

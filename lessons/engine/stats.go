@@ -9,7 +9,7 @@ type Stats struct {
 	Connections int    // open now
 	Accepts     uint64 // connections accepted and served
 	Refused     uint64 // connections accepted and closed at once, for want of room
-	Parked      uint64 // times that accepting paused for want of descriptors
+	Parked      uint64 // times that accepting paused, mostly for want of descriptors
 	BytesIn     uint64 // bytes given to OnData
 	BytesOut    uint64 // bytes that the kernel took
 	Wakeups     uint64 // returns of the wait call with something to do

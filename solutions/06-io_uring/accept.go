@@ -62,15 +62,13 @@ func (e *Engine) accepted(i, fd int, more bool) {
 	}
 	e.accepts &^= 1 << i
 	if fd < 0 {
-		switch unix.Errno(-fd) {
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-			if e.features.Has(Direct) {
-				e.stats.Refused++ // the table is full, and the kernel has accepted and closed
-			}
-			e.park()
+		switch errno := unix.Errno(-fd); errno {
+		case unix.ECANCELED, unix.EAGAIN, unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EOPNOTSUPP, unix.ENOPROTOOPT,
+			unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENONET:
+			// What accept(2) passes on of a connection that failed while it waited (EPERM is
+			// a firewall's) says nothing of the next one.
 		default:
-			// What accept(2) passes on of a connection that failed while it waited
-			// (EPROTO, ENETDOWN, EPERM of a firewall …) says nothing of the next one.
+			e.park(errno)
 		}
 	}
 	switch {
@@ -134,10 +132,16 @@ func (e *Engine) refuse(fd int) {
 	e.closeFD(fd)
 }
 
-// park stops accepting: there are no descriptors left. Clients wait in the accept queue.
-func (e *Engine) park() {
-	if e.parked.IsZero() {
+// park stops accepting: there are no descriptors left, or what fails now would fail again at
+// once. Clients wait in the accept queue.
+func (e *Engine) park(errno unix.Errno) {
+	switch {
+	case e.features.Has(Direct) && errno == unix.ENFILE:
+		e.stats.Refused++ // the table is full, and the kernel has accepted and closed
+	case e.parked.IsZero():
 		e.stats.Parked++
+	}
+	if e.parked.IsZero() {
 		e.parked = e.now.Add(acceptRetry)
 	}
 }

@@ -82,6 +82,7 @@ func (e *Engine) closeAll(err error) error {
 	e.closed = true
 	var left error
 	if e.running {
+		defer runtime.UnlockOSThread() // at the very end: the ring is taken down on its thread, too
 		for _, c := range e.conns {
 			if c != nil {
 				c.end(err)
@@ -93,7 +94,6 @@ func (e *Engine) closeAll(err error) error {
 		e.cancelOwn(opWake, 0)
 		e.cancelOwn(opTick, 0)
 		left = e.drain()
-		runtime.UnlockOSThread()
 	}
 	e.wakeMu.Lock()
 	if e.wakefd >= 0 {

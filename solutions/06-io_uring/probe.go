@@ -94,6 +94,9 @@ func (r *Ring) probe(p *abi.Params, o Options) error {
 	if p.Features&(abi.IORING_FEAT_SINGLE_MMAP|abi.IORING_FEAT_NODROP) != abi.IORING_FEAT_SINGLE_MMAP|abi.IORING_FEAT_NODROP {
 		return fmt.Errorf("io_uring: this kernel's is too old, it takes Linux 5.6: update the kernel, or use an engine on epoll")
 	}
+	if r.features.Has(SQPoll) && p.Features&abi.IORING_FEAT_SQPOLL_NONFIXED == 0 {
+		return fmt.Errorf("io_uring: submission by a kernel thread (SQPoll) takes Linux 5.11, before which it has only registered files: leave it out, or update the kernel")
+	}
 	var ops abi.Probe
 	if err := r.register(abi.IORING_REGISTER_PROBE, unsafe.Pointer(&ops), len(ops.Ops)); err != nil {
 		return fmt.Errorf("io_uring: no probe (%w): it takes Linux 5.6: update the kernel, or use an engine on epoll", err)
@@ -130,13 +133,16 @@ func (r *Ring) probe(p *abi.Params, o Options) error {
 func (r *Ring) Features() Features { return r.features }
 
 // explain says why io_uring_setup failed, and the cure.
-func explain(errno error) error {
+func explain(errno error, o Options) error {
 	text := "see io_uring_setup(2)"
 	switch errno {
 	case unix.ENOSYS:
 		text = "the kernel has no io_uring (Linux 5.6 has), or the sandbox hides it"
 	case unix.EPERM, unix.EACCES:
 		text = "a seccomp filter forbids it, as container engines do: allow io_uring_setup, io_uring_enter and io_uring_register in the profile, or docker run --security-opt seccomp=unconfined"
+		if o.SQPoll {
+			text = "before Linux 5.13 submission by a kernel thread (SQPoll) takes CAP_SYS_NICE: leave it out; or " + text
+		}
 		if b, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil && strings.TrimSpace(string(b)) != "0" {
 			text = "it is switched off: sysctl -w kernel.io_uring_disabled=0 (as root, on the host)"
 		}

@@ -103,7 +103,7 @@ func (r *Ring) open(entries uint32, o Options) (p abi.Params, err error) {
 			r.fd, r.features = int(fd), try.features
 			return p, nil // close-on-exec, by itself
 		}
-		if err = explain(errno); errno != unix.EINVAL {
+		if err = explain(errno, o); errno != unix.EINVAL {
 			break
 		}
 	}
@@ -187,7 +187,9 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 		flags |= more
 	}
 	// RawSyscall6 does not tell Go's scheduler that a call is on: right for one that does
-	// not wait, and it saves having the processor taken away and fetched back.
+	// not wait, and it saves having the processor taken away and fetched back. The price:
+	// until all submissions are taken, a thousand sends in the worst turn, no other goroutine
+	// has this processor, and a garbage collection that wants to stop the world waits.
 	call := unix.RawSyscall6
 	if atLeast > 0 || flags&abi.IORING_ENTER_SQ_WAIT != 0 {
 		call = unix.Syscall6

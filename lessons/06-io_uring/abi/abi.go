@@ -23,9 +23,11 @@ const (
 
 // Features that the kernel reports in io_uring_params.
 const (
-	IORING_FEAT_SINGLE_MMAP = 1 << 0 // one mapping for both rings (5.4)
-	IORING_FEAT_NODROP      = 1 << 1 // completions that do not fit are kept (5.5)
-	IORING_FEAT_EXT_ARG     = 1 << 8 // io_uring_enter takes a timeout (5.11)
+	IORING_FEAT_SINGLE_MMAP     = 1 << 0  // one mapping for both rings (5.4)
+	IORING_FEAT_NODROP          = 1 << 1  // completions that do not fit are kept (5.5)
+	IORING_FEAT_SQPOLL_NONFIXED = 1 << 7  // IORING_SETUP_SQPOLL takes any descriptor, not only registered ones (5.11)
+	IORING_FEAT_EXT_ARG         = 1 << 8  // io_uring_enter takes a timeout (5.11)
+	IORING_FEAT_RSRC_TAGS       = 1 << 10 // not used here; came when IORING_SETUP_SQPOLL became everybody's (5.13)
 )
 
 // Flags of io_uring_enter(2).

@@ -269,7 +269,7 @@ func (l *loop) tell() {
 		l.log.Warn("clients were refused", "refused", n, "why", whyRefused(s, l.options.cfg))
 	}
 	if s.Parked != last.Parked {
-		l.log.Warn("no descriptors left: clients wait in the accept queue until a connection closes", "connections", s.Connections, "max_fds", l.maxFDs)
+		l.log.Warn("accept fails, most likely for want of descriptors: clients wait in the accept queue until a connection closes", "connections", s.Connections, "max_fds", l.maxFDs)
 	}
 	now := time.Now()
 	if s.SlowTurns != last.SlowTurns {
@@ -330,6 +330,8 @@ func whyRefused(s engine.Stats, cfg engine.Config) string {
 	switch {
 	case cfg.MaxConnections > 0 && s.Connections >= cfg.MaxConnections:
 		return fmt.Sprintf("there are as many connections as -max-connections allows, %d", cfg.MaxConnections)
+	case cfg.MaxConnections == 0 && s.Calls[engine.CallIOUringEnter] > 0:
+		return "the ring's table of connections without a descriptor (-direct) is full: it has as many places as the process may have descriptors, ulimit -n; each of several rings (-loops) has its own"
 	case s.Calls[engine.CallSelect] > 0:
 		return "select's sets end at FD_SETSIZE, 1024, whatever the descriptor limit is"
 	}

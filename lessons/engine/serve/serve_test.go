@@ -70,6 +70,9 @@ func TestTheLimitThatRefusesIsNamed(t *testing.T) {
 	assert.Contains(t, whyRefused(s, engine.Config{MaxConnections: 3}), "-max-connections allows, 3")
 	s.Calls[engine.CallSelect] = 1
 	assert.Contains(t, whyRefused(s, engine.Config{}), "FD_SETSIZE")
+	s = engine.Stats{Refused: 1}
+	s.Calls[engine.CallIOUringEnter] = 1
+	assert.Contains(t, whyRefused(s, engine.Config{}), "(-direct) is full")
 }
 
 func TestStatsNameTheirCalls(t *testing.T) {
