@@ -763,6 +763,12 @@ var causes = map[string]cause{
 	"buffer-tail-clobbers-bid": {
 		"A completion named another buffer than the one that was filled. The ring's 16-bit tail lies behind the number (Bid) of entry 0: a 32-bit store of the tail must write that number too, as it is now.",
 		"Step \"Memory for the kernel\" | io_uring_register(2)"},
+	"buffer-not-taken-again": {
+		"Without a buffer ring a buffer that was given back is not given out again: each receive gets a new one, until the memory is used up.",
+		"Buffers.Give in the lesson | Buffers.Take in the lesson"},
+	"blocks-not-used-again": {
+		"A block that was put back, or that Append left for a larger one, is not given out again: with every message the memory grows.",
+		"Blocks.Put in the lesson | Blocks.Append in the lesson"},
 	"kernel-memory-on-go-heap": {
 		"The kernel was given an address on Go's heap. A number in a submission keeps nothing alive: map the memory (mmap), or pin it until the last completion.",
 		"Step \"Memory for the kernel\" | runtime.Pinner"},
