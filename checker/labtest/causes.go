@@ -679,6 +679,9 @@ var causes = map[string]cause{
 	"active-taken-for-idle": {
 		"A connection on which bytes moved all the time was closed as idle: note the time at each byte that moves.",
 		"Config.IdleTimeout in lessons/engine"},
+	"idle-limit-too-early": {
+		"A connection was closed as idle before its time was over. In the quarter in which its last byte moved that may have been at the very end: four whole ones have to follow it.",
+		"Engine.sweep in the lesson"},
 	"slow-turn-not-counted": {
 		"A handler blocked the loop, and Stats does not show it: measure from the return of the wait to the end of the turn, and count what is over Config.TurnBudget.",
 		"Stats.SlowTurns in lessons/engine"},
@@ -805,6 +808,9 @@ var causes = map[string]cause{
 	"enter-per-message": {
 		"Each message costs system calls of its own. Prepare the submissions of a whole turn, then call io_uring_enter once.",
 		"06: io_uring_enter(2) | Stats in lessons/engine"},
+	"tick-goes-on": {
+		"Close waits for a multishot timeout that nobody ends. It had fired and nobody had fetched its completion when it was cancelled: then the cancellation does not find it (ENOENT), and it goes on (IORING_CQE_F_MORE). Cancel it again when it completes.",
+		"Engine.complete in the lesson | io_uring_cancelation(7)"},
 	"completion-after-close": {
 		"The engine is closed while operations are under way: the kernel holds the sockets, and may write to memory that is somebody else's by now. Cancel everything and wait until nothing is in flight.",
 		"io_uring_cancelation(7)"},

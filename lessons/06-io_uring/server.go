@@ -221,7 +221,9 @@ func (e *Engine) takeIn() {
 //
 // TODO step 5: which operation is it? Those of the engine itself first; then find the
 // connection, check the generation, lower its count if there will be no more, and pass the
-// result on. A connection that is gone is released.
+// result on. A connection that is gone is released. After closeAll the engine's own complete
+// because they are cancelled; but a tick that was due by then has not been found, and goes on
+// (IORING_CQE_F_MORE): cancel it again.
 func (e *Engine) complete(cqe abi.CQE) {
 	panic(engine.NotImplemented("06.5", "Engine.complete"))
 }

@@ -4,6 +4,7 @@ package uringloop_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -528,8 +529,79 @@ func TestStep09_AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T) {
 
 func TestStep09_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
+func TestStep09_CloseEndsATickThatIsDue(t *testing.T) {
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: 40 * time.Millisecond}))
+	l.Turn(0)
+	l.Did("no turn until more than a quarter of the idle timeout is over; then Close")
+	time.Sleep(30 * time.Millisecond)
+	l.SuspectNext(labtest.Rule{ID: "tick-goes-on", For: []labtest.Symptom{labtest.CallBlocks}})
+	l.Call("Close", func(e engine.Engine) { e.Close() })
+}
+
 func TestStep09_IdleConnectionsAreClosed(t *testing.T) {
 	conformance.IdleConnectionsAreClosed(t, server)
+}
+
+func TestStep09_AnIdleConnectionHasItsFullTime(t *testing.T) {
+	for timeout := time.Second; timeout < 10*time.Second; timeout *= 2 {
+		if hasItsFullTime(t, timeout) {
+			return
+		}
+	}
+}
+
+// hasItsFullTime tells whether turns came often enough for a verdict: on a machine with much
+// else to do a clock that is looked at once a turn is not exact.
+func hasItsFullTime(t *testing.T, timeout time.Duration) (exact bool) {
+	const clients = 8
+	watch := &stopwatch{last: map[uint64]time.Time{}, shortest: math.MaxInt64}
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: timeout}), labtest.WithHandler(watch))
+	all := l.DialMany(clients)
+	begun, last := time.Now(), time.Now()
+	var stall time.Duration // the longest time from one turn to the next
+	turns := func(more func() bool) {
+		for more() {
+			l.Turn(2 * time.Millisecond)
+			stall, last = max(stall, time.Since(last)), time.Now()
+		}
+	}
+	l.Did("a quarter of the idle timeout long a client after the other sends a byte; then nobody")
+	for i, c := range all {
+		c.Chirp()
+		next := begun.Add(timeout / 4 * time.Duration(i+1) / clients)
+		turns(func() bool {
+			return (c.Received() == 0 || time.Now().Before(next)) && time.Since(begun) < timeout+labtest.Patience
+		})
+	}
+	turns(func() bool {
+		return watch.closed < clients && time.Since(begun) < 3*timeout+labtest.Patience
+	})
+	if stall > timeout/16 {
+		l.CloseAll(all)
+		return false
+	}
+	l.Got("%d closed, the soonest %v after its byte", watch.closed, watch.shortest.Round(time.Millisecond))
+	if watch.shortest < timeout*7/8 {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "idle-limit-too-early",
+			Problem: fmt.Sprintf("a connection should be silent for %v before it is closed as idle, but one was closed %v after its last byte", timeout, watch.shortest.Round(time.Millisecond))})
+	}
+	return true
+}
+
+// stopwatch measures how long connections are silent before they are closed.
+type stopwatch struct {
+	last     map[uint64]time.Time // OnData, by connection
+	shortest time.Duration
+	closed   int
+}
+
+func (w *stopwatch) OnOpen(engine.Conn)             {}
+func (w *stopwatch) OnData(c engine.Conn, _ []byte) { w.last[c.ID()] = time.Now() }
+func (w *stopwatch) OnClose(c engine.Conn, _ error) {
+	w.closed++
+	if at, ok := w.last[c.ID()]; ok {
+		w.shortest = min(w.shortest, time.Since(at))
+	}
 }
 
 func TestStep09_AnIdleTimeoutNeedsNoTraffic(t *testing.T) {

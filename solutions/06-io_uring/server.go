@@ -291,8 +291,11 @@ func (e *Engine) complete(cqe abi.CQE) {
 	switch {
 	case cqe.UserData == TimeoutData:
 		return
-	case e.closed && cqe.Res < 0 && t.op() <= opTick:
-		return // cancelled by closeAll
+	case e.closed && cqe.Res < 0 && t.op() <= opTick: // cancelled by closeAll
+		if more { // a tick that was due is not found by the cancellation (ENOENT), and goes on
+			e.cancelOwn(t.op(), t.fd())
+		}
+		return
 	case t.op() == opAccept:
 		e.accepted(t.fd(), int(cqe.Res), more)
 		return
