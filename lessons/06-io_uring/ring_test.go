@@ -557,7 +557,7 @@ func TestStep03_WhatIsUnderWayIsCounted(t *testing.T) {
 }
 
 func TestStep03_APollingKernelThreadIsWoken(t *testing.T) {
-	sqpollable(part(t))
+	sqpollable(t)
 	b := bench(t, 8, uringloop.Options{SQPoll: true})
 	for i := range 5 {
 		b.Did("a NOP, after the kernel's thread (abi.IORING_SETUP_SQPOLL) has gone to sleep")
@@ -573,10 +573,10 @@ func TestStep03_APollingKernelThreadIsWoken(t *testing.T) {
 }
 
 // sqpollable wants a kernel that lets everybody have a thread that submits.
-func sqpollable(l *labtest.Lab) {
-	l.T().Helper()
+func sqpollable(t *testing.T) {
+	t.Helper()
 	if features, err := probe.IOUring(); err == nil && features&abi.IORING_FEAT_RSRC_TAGS == 0 {
-		l.Unavailable("this kernel has no thread that submits (SQPoll) for everybody: it takes Linux 5.13")
+		labtest.Part(t).Unavailable("this kernel has no thread that submits (SQPoll) for everybody: it takes Linux 5.13")
 	}
 }
 
