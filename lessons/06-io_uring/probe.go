@@ -120,7 +120,7 @@ func explain(errno error, o Options) error {
 	case unix.EPERM, unix.EACCES:
 		text = "a seccomp filter forbids it, as container engines do: allow io_uring_setup, io_uring_enter and io_uring_register in the profile, or docker run --security-opt seccomp=unconfined"
 		if o.SQPoll {
-			text = "before Linux 5.13 submission by a kernel thread (SQPoll) takes CAP_SYS_NICE: leave it out; or " + text
+			text = "before Linux 5.13 a kernel thread that submits (SQPoll) is for root, or CAP_SYS_NICE: leave it out; or " + text
 		}
 		if b, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil && strings.TrimSpace(string(b)) != "0" {
 			text = "it is switched off: sysctl -w kernel.io_uring_disabled=0 (as root, on the host)"
