@@ -61,8 +61,9 @@ func (e *Engine) Close() error {
 // kernel uses last, when its last completion has come.
 //
 // TODO step 5: once: end every connection with err, reap, empty the lists that would keep wait
-// from waiting, cancel the accepts, the wake and the tick, and drain. Only then close what setup opened, and free the memory; the last is to
-// unlock the thread. Without a first Poll there is nothing to drain, and no thread.
+// from waiting, cancel the accepts, the wake and the tick, and drain. Only then close what
+// setup opened, and free the memory; the last is to unlock the thread. Without a first Poll
+// there is nothing to drain, and no thread.
 func (e *Engine) closeAll(err error) error {
 	panic(engine.NotImplemented("06.5", "Engine.closeAll"))
 }
