@@ -1004,7 +1004,7 @@ var causes = map[string]cause{
 		"A client was dropped before its time was over: a network may stand still for a moment.",
 		"Game.skip in the lesson"},
 	"slow-client-kept": {
-		"A client that takes nothing is kept for ever. After SlowTicks it is dropped.",
+		"A client that takes nothing is kept for ever. After SlowTicks it is dropped: Close, since an error and the end of data would wait behind what it does not take.",
 		"Game.skip in the lesson"},
 	"pongs-pile-up": {
 		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out. If you do leave it out, look at what counts as just answered: client.replied begins anew with each broadcast.",
@@ -1013,7 +1013,7 @@ var causes = map[string]cause{
 		"The delta is against the last snapshot that was sent. The client has the last that it has acknowledged; it may have thrown away what came since.",
 		"Game.baseOf in the lesson"},
 	"delta-against-unknown": {
-		"A snapshot is against one that the client was never sent, or does not have any more.",
+		"A snapshot is against one that the client was never sent, or does not have any more: it keeps 32, that of tick t in place t % 32.",
 		"Game.baseOf in the lesson"},
 	"no-delta": {
 		"The client has acknowledged a snapshot, and is sent everything all the same.",
