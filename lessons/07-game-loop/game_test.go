@@ -88,7 +88,7 @@ func decode(r *labtest.Lab, d *gameloop.Decoder, pieces ...[]byte) (frames []fra
 					err = e
 					return
 				}
-				if t == 0 {
+				if t == 0 || len(frames) > 100 { // more than there are: it never ends
 					break
 				}
 				frames = append(frames, frame{t, string(body)})
@@ -1334,6 +1334,11 @@ func TestStep08_WhatHasNotChangedIsNotSent(t *testing.T) {
 	r.Check(p.Head.Gone == 1, "gone-forgotten", "one has left, and the delta should say so, but has %d that are gone", p.Head.Gone)
 	newcomer.Snapshots()
 	sees(r, newcomer, world, "wrong-snapshot")
+	players[19].Say(gameclient.AppendLeave(nil), "a leave, as the last of them all")
+	r.Tick(1)
+	p.Snapshots()
+	world, _ = state(r)
+	sees(r, p, world, "wrong-snapshot")
 }
 
 func TestStep08_AnOldBaselineMeansAFullSnapshot(t *testing.T) {
@@ -1476,6 +1481,11 @@ func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 	r.Did("20 players cross the world for 400 ticks, 10 stand still; all acknowledge what they get")
 	random := rand.New(rand.NewPCG(20, 21))
 	heading := make([][2]int16, len(players))
+	seen := make([]map[uint32]map[uint32]gameclient.Player, len(players)) // by tick
+	for i := range seen {
+		seen[i] = map[uint32]map[uint32]gameclient.Player{}
+	}
+	var long string // what is not as short as it could be; who sees the wrong players comes first
 	for tick := range 400 {
 		for i, p := range players {
 			if tick%40 == 0 {
@@ -1489,11 +1499,33 @@ func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 		for i, p := range players {
 			p.Snapshots()
 			sees(r, p, near(r, p), "wrong-interest")
+			seen[i][p.View.Tick] = p.View.Players
+			changed, gone := difference(seen[i][p.Head.Base], p.View.Players)
+			if long == "" && (p.Head.Changed != changed || p.Head.Gone != gone) {
+				long = fmt.Sprintf("the snapshot of tick %d for %s, against tick %d, should have %d records and %d that are gone, but has %d and %d",
+					p.Head.Tick, p.Name, p.Head.Base, changed, gone, p.Head.Changed, p.Head.Gone)
+			}
 			if random.IntN(i+1) < 3 {
 				p.SayQuietly(gameclient.AppendAck(nil, p.View.Tick))
 			}
 		}
 	}
+	r.Check(long == "", "delta-too-long", "%s", long)
+}
+
+// difference is how many players a delta from base to now has, and how many are gone.
+func difference(base, now map[uint32]gameclient.Player) (changed, gone int) {
+	for id, p := range now {
+		if base[id] != p {
+			changed++
+		}
+	}
+	for id := range base {
+		if _, ok := now[id]; !ok {
+			gone++
+		}
+	}
+	return changed, gone
 }
 
 func TestStep09_WhoSeesTheSameIsSentTheSameBytes(t *testing.T) {
@@ -1592,9 +1624,14 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 	dribbler.Read()
 	spectator := r.Connect()
 	spectator.Enter(gameclient.Spectator, gameclient.Token{})
+	babbler := r.Join()
+	babbler.Say(gameclient.AppendJoin(nil, 0, gameclient.Token{}), "a second join, and pings now and then after it")
 	for tick := range 400 {
 		if tick%40 == 0 {
 			alive.SayQuietly(gameclient.AppendPing(nil, 1))
+		}
+		if tick%20 == 0 {
+			babbler.SayQuietly(gameclient.AppendPing(nil, 1))
 		}
 		if tick%25 == 0 && tick < 250 {
 			dribbler.SayQuietly(gameclient.AppendPing(nil, 1)[tick/25 : tick/25+1])
@@ -1618,6 +1655,7 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 		}
 	}
 	r.Check(!alive.Finished, "busy-taken-for-idle", "a client that sends a frame every 40 ticks is not silent, but was refused")
+	r.Check(babbler.Closed, "refused-and-kept", "a client that was refused should be closed after Config.JoinTicks, whatever it sends, but is not")
 	r.Check(quiet.Closed && stranger.Closed, "refused-and-kept", "a client that was refused and does not close should be closed after Config.JoinTicks, but is not")
 	s := stats(r)
 	r.Check(s.Clients == 1, "clients-not-forgotten", "one client is left, but Stats.Clients is %d", s.Clients)
