@@ -878,7 +878,7 @@ var causes = map[string]cause{
 		"The turn failed although the engine's did not.",
 		"Loop.Poll in the lesson"},
 	"walls-not-checked": {
-		"A player is in a wall. Look at every tile under the player's square, not at the one under its centre.",
+		"A player is in a wall. Look at every tile under the player's square, not at the one under its centre, and at the place where the step ends.",
 		"World.blocked in the lesson"},
 	"players-overlap": {
 		"Two players are in one place: a step is allowed only if nobody is where it leads.",
@@ -989,7 +989,7 @@ var causes = map[string]cause{
 		"One client's doing changed what another one gets.",
 		"Step \"Slow clients\""},
 	"flood-not-limited": {
-		"A client may send as many frames as it likes: every one costs the server time. Give it an allowance that refills with the ticks.",
+		"A client may send as many frames as it likes: every one costs the server time. Give it an allowance that refills with the ticks, up to what ten seconds bring.",
 		"Game.refill in the lesson"},
 	"busy-taken-for-flood": {
 		"A client that sends what it may was taken for a flood: the allowance does not refill.",
@@ -1031,7 +1031,7 @@ var causes = map[string]cause{
 		"A client was dropped before its time was over: a network may stand still for a moment.",
 		"Game.skip in the lesson"},
 	"slow-client-kept": {
-		"A client that takes nothing is kept for ever. After SlowTicks it is dropped.",
+		"A client that takes nothing is kept for ever. After SlowTicks it is dropped: Close, since an error and the end of data would wait behind what it does not take.",
 		"Game.skip in the lesson"},
 	"pongs-pile-up": {
 		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out. If you do leave it out, look at what counts as just answered: client.replied begins anew with each broadcast.",
@@ -1040,16 +1040,16 @@ var causes = map[string]cause{
 		"The delta is against the last snapshot that was sent. The client has the last that it has acknowledged; it may have thrown away what came since.",
 		"Game.baseOf in the lesson"},
 	"delta-against-unknown": {
-		"A snapshot is against one that the client was never sent, or does not have any more.",
+		"A snapshot is against one that the client was never sent, or does not have any more: it keeps 32, that of tick t in place t % 32.",
 		"Game.baseOf in the lesson"},
 	"no-delta": {
-		"The client has acknowledged a snapshot, and is sent everything all the same.",
+		"The client has acknowledged a snapshot, and is sent everything all the same, or what was made for clients with another base.",
 		"Game.baseOf in the lesson"},
 	"ack-not-checked": {
 		"An acknowledgement of a snapshot that this client was not sent, or of one older than the last, was taken: the next delta is against something that it does not have, or the client counts as one that keeps up and does not.",
 		"Game.ack in the lesson"},
 	"delta-too-long": {
-		"The delta has players that have not changed since its base.",
+		"The delta has players that have not changed since its base, or says that somebody is gone who is not.",
 		"encoder.appendSnapshot in the lesson"},
 	"gone-forgotten": {
 		"A player that has left is still there for a client that got deltas: the delta has to say who is gone.",
@@ -1079,7 +1079,7 @@ var causes = map[string]cause{
 		"The player is gone and its token is still good: whoever has it gets somebody else's slot.",
 		"Game.remove in the lesson"},
 	"two-connections-one-player": {
-		"Two connections have one player. The newer wins: the old one is dead, or lost.",
+		"Two connections have one player. The newer wins: the old one is dead, or lost, and its end is not the player's.",
 		"Game.rejoin in the lesson"},
 	"silent-connection-kept": {
 		"A connection of which nothing is heard is kept for ever (or one that never joins). The engine's idle timeout does not see it, since snapshots go out all the time.",

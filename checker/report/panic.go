@@ -14,7 +14,7 @@ func PanicMeaning(message string) string {
 	case strings.Contains(message, "nil pointer"):
 		return "something that is used at that line was never set, or was set to nil when its connection closed"
 	case strings.Contains(message, "index out of range"):
-		return "an index (a descriptor, an event's data) is used without looking whether the table has it"
+		return "an index (a descriptor, an event's data, a slot) is used without looking whether the table has it"
 	}
 	return "the innermost line of your files in the stack is the place"
 }

@@ -81,8 +81,9 @@ func (cfg Config) Check() error {
 	return nil
 }
 
-// History is the number of snapshots that are kept as baselines. A client that
-// acknowledges later than that is sent a full one.
+// History is the number of snapshots that are kept as baselines, here and at the client:
+// that of tick t in place t%History. A client that acknowledges later than that is sent
+// a full one.
 const History = 32
 
 // maxInputAhead is how far a sequence number may be ahead of the last that was applied.
@@ -393,9 +394,9 @@ func (g *Game) isSlow(c *client) bool {
 
 // skip lets a slow client wait: it gets the state of the time when it can take it, and
 // none of those before. What is on its way already is never cut. One that is slow for too
-// long is dropped.
+// long is dropped: closed at once, since an error would wait behind what it does not take.
 //
-// TODO step 7: count it, and drop the client if the last snapshot that it was sent is too long ago.
+// TODO step 7: count it, and close the connection if the last snapshot that it was sent is too long ago.
 func (g *Game) skip(c *client) {
 	panic(engine.NotImplemented("07.7", "Game.skip"))
 }

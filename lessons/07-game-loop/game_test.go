@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -87,7 +88,7 @@ func decode(r *labtest.Lab, d *gameloop.Decoder, pieces ...[]byte) (frames []fra
 					err = e
 					return
 				}
-				if t == 0 {
+				if t == 0 || len(frames) > 100 { // more than there are: it never ends
 					break
 				}
 				frames = append(frames, frame{t, string(body)})
@@ -391,7 +392,7 @@ func TestStep02_AfterAStallTheClampHolds(t *testing.T) {
 		wrong(x.Lab, "wrong-loop-stats", "15 ticks were made, but LoopStats.Ticks is %d", s.Ticks)
 	}
 	if got := s.Late.Max; got < 1900*time.Millisecond || got > 2001*time.Millisecond {
-		wrong(x.Lab, "wrong-loop-stats", "the first tick after the stall began nearly 2 s late, but LoopStats.Late.Max is %v", got)
+		wrong(x.Lab, "wrong-loop-stats", "the first tick that came due in the stall is nearly 2 s late, dropped or not, but LoopStats.Late.Max is %v", got)
 	}
 	x.Did("the next turn")
 	left := x.start.Add(gametest.Sixtieth(int64(due)+1, 60)).Sub(x.clock.Now())
@@ -1043,8 +1044,8 @@ func TestStep05_AFloodEndsTheConnection(t *testing.T) {
 	q, quiet := r.Join(), r.Join()
 	ping := gameclient.AppendPing(nil, 1)
 	r.Did("%s sends 4 pings a tick, for 750 ticks", q.Name)
-	for range 750 {
-		q.SayQuietly(bytes.Repeat(ping, 4))
+	for tick := range 750 {
+		q.SayQuietly(bytes.Repeat(ping, min(3+tick, 4))) // the join is a frame, too
 		q.Read()
 		r.Do(r.Game.Step)
 	}
@@ -1189,7 +1190,10 @@ func TestStep06_ATickCostsNoMemory(t *testing.T) {
 		for _, p := range players {
 			p.Forget()
 		}
-		allocs = testing.AllocsPerRun(50, func() { r.Game.Step(); r.Game.Broadcast() })
+		allocs = math.MaxFloat64
+		for range 3 { // a list of what is not acknowledged may grow in one of them
+			allocs = min(allocs, testing.AllocsPerRun(50, func() { r.Game.Step(); r.Game.Broadcast() }))
+		}
 	})
 	r.Got("%v", allocs)
 	r.Check(allocs < 1, "allocates-per-tick", "a tick should allocate nothing once all buffers have their size, but allocates %v times", allocs)
@@ -1272,6 +1276,7 @@ func TestStep07_PongsDoNotPileUp(t *testing.T) {
 func TestStep08_ADeltaIsAgainstWhatWasAcknowledged(t *testing.T) {
 	r := room(t, gameloop.Config{})
 	p, q := r.Join(), r.Join()
+	r.Join() // stands still, so that a delta is shorter than all
 	random := rand.New(rand.NewPCG(14, 15))
 	everybody := []*gametest.Player{p, q}
 	wander(r, random, everybody, 3)
@@ -1329,11 +1334,17 @@ func TestStep08_WhatHasNotChangedIsNotSent(t *testing.T) {
 	r.Check(p.Head.Gone == 1, "gone-forgotten", "one has left, and the delta should say so, but has %d that are gone", p.Head.Gone)
 	newcomer.Snapshots()
 	sees(r, newcomer, world, "wrong-snapshot")
+	players[19].Say(gameclient.AppendLeave(nil), "a leave, as the last of them all")
+	r.Tick(1)
+	p.Snapshots()
+	world, _ = state(r)
+	sees(r, p, world, "wrong-snapshot")
 }
 
 func TestStep08_AnOldBaselineMeansAFullSnapshot(t *testing.T) {
 	r := room(t, gameloop.Config{WindowTicks: 200})
 	p, q := r.Join(), r.Join()
+	r.Join() // stands still
 	random := rand.New(rand.NewPCG(18, 19))
 	wander(r, random, []*gametest.Player{p, q}, 1)
 	p.Snapshots()
@@ -1352,6 +1363,19 @@ func TestStep08_AnOldBaselineMeansAFullSnapshot(t *testing.T) {
 	wander(r, random, []*gametest.Player{p, q}, 1)
 	p.Snapshots()
 	r.Check(p.Head.Base == 71, "no-delta", "after an acknowledgement there should be deltas again, but the snapshot is against %d", p.Head.Base)
+	p.Ack(72)
+	r.Did("ten snapshots, one every four ticks, as after a stall, and no other acknowledgement")
+	for range 10 {
+		r.Do(func() {
+			for range 3 {
+				r.Game.Step()
+			}
+		})
+		wander(r, random, []*gametest.Player{p, q}, 1)
+		p.Snapshots() // fails if the client has another in the place of the base
+		world, _ := state(r)
+		sees(r, p, world, "baseline-overwritten")
+	}
 }
 
 func TestStep08_ClientsWithDifferentBaselines(t *testing.T) {
@@ -1398,9 +1422,9 @@ func TestStep08_WhoAcknowledgesNothingIsSlow(t *testing.T) {
 		q.SayQuietly(gameclient.AppendAck(nil, tick))
 	}
 	n := p.Snapshots()
-	r.Check(n <= 20, "unacknowledged-without-limit", "Config.WindowTicks is 20, and a client that acknowledges nothing should be sent no more than 20 snapshots, but was sent %d", n)
+	r.Check(n <= 21, "unacknowledged-without-limit", "Config.WindowTicks is 20, and a client that acknowledges nothing should be sent no more than 20 snapshots or 21, but was sent %d", n)
 	n = liar.Snapshots()
-	r.Check(n <= 20, "ack-not-checked", "an acknowledgement of a tick that was not sent should change nothing: Config.WindowTicks is 20, but %s was sent %d snapshots", liar.Name, n)
+	r.Check(n <= 21, "ack-not-checked", "an acknowledgement of a tick that was not sent should change nothing: Config.WindowTicks is 20, but %s was sent %d snapshots", liar.Name, n)
 	r.Check(!p.Closed, "slow-client-dropped-at-once", "Config.SlowTicks is 30, and the last snapshot was sent 20 ticks ago, but the client is dropped")
 	p.Ack(p.View.Tick)
 	r.Tick(1)
@@ -1457,6 +1481,11 @@ func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 	r.Did("20 players cross the world for 400 ticks, 10 stand still; all acknowledge what they get")
 	random := rand.New(rand.NewPCG(20, 21))
 	heading := make([][2]int16, len(players))
+	seen := make([]map[uint32]map[uint32]gameclient.Player, len(players)) // by tick
+	for i := range seen {
+		seen[i] = map[uint32]map[uint32]gameclient.Player{}
+	}
+	var long string // what is not as short as it could be; who sees the wrong players comes first
 	for tick := range 400 {
 		for i, p := range players {
 			if tick%40 == 0 {
@@ -1470,11 +1499,33 @@ func TestStep09_CellsAreLeftAndEntered(t *testing.T) {
 		for i, p := range players {
 			p.Snapshots()
 			sees(r, p, near(r, p), "wrong-interest")
+			seen[i][p.View.Tick] = p.View.Players
+			changed, gone := difference(seen[i][p.Head.Base], p.View.Players)
+			if long == "" && (p.Head.Changed != changed || p.Head.Gone != gone) {
+				long = fmt.Sprintf("the snapshot of tick %d for %s, against tick %d, should have %d records and %d that are gone, but has %d and %d",
+					p.Head.Tick, p.Name, p.Head.Base, changed, gone, p.Head.Changed, p.Head.Gone)
+			}
 			if random.IntN(i+1) < 3 {
 				p.SayQuietly(gameclient.AppendAck(nil, p.View.Tick))
 			}
 		}
 	}
+	r.Check(long == "", "delta-too-long", "%s", long)
+}
+
+// difference is how many players a delta from base to now has, and how many are gone.
+func difference(base, now map[uint32]gameclient.Player) (changed, gone int) {
+	for id, p := range now {
+		if base[id] != p {
+			changed++
+		}
+	}
+	for id := range base {
+		if _, ok := now[id]; !ok {
+			gone++
+		}
+	}
+	return changed, gone
 }
 
 func TestStep09_WhoSeesTheSameIsSentTheSameBytes(t *testing.T) {
@@ -1573,20 +1624,25 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 	dribbler.Read()
 	spectator := r.Connect()
 	spectator.Enter(gameclient.Spectator, gameclient.Token{})
+	babbler := r.Join()
+	babbler.Say(gameclient.AppendJoin(nil, 0, gameclient.Token{}), "a second join, and pings now and then after it")
 	for tick := range 400 {
 		if tick%40 == 0 {
 			alive.SayQuietly(gameclient.AppendPing(nil, 1))
+		}
+		if tick%20 == 0 {
+			babbler.SayQuietly(gameclient.AppendPing(nil, 1))
 		}
 		if tick%25 == 0 && tick < 250 {
 			dribbler.SayQuietly(gameclient.AppendPing(nil, 1)[tick/25 : tick/25+1])
 			halfway.SayQuietly(gameclient.AppendJoin(nil, 0, gameclient.Token{})[tick/25 : tick/25+1])
 		}
 		r.TickQuietly(1)
-		if tick == 29 {
+		if tick == 28 {
 			r.Check(!stranger.Finished && !halfway.Finished, "idle-too-soon", "Config.JoinTicks is 30, but a connection that has not joined is ended before")
 		}
-		if tick == 99 {
-			r.Check(!quiet.Finished, "idle-too-soon", "Config.IdleTicks is 100, but a silent client is refused after %d", tick)
+		if tick == 98 {
+			r.Check(!quiet.Finished, "idle-too-soon", "Config.IdleTicks is 100, but a silent client is refused before")
 		}
 		if tick == 45 {
 			refused(r, stranger, gameclient.ErrorIdle, "silent-connection-kept", "it has not joined for 45 ticks")
@@ -1599,6 +1655,7 @@ func TestStep10_SilenceHasAnEnd(t *testing.T) {
 		}
 	}
 	r.Check(!alive.Finished, "busy-taken-for-idle", "a client that sends a frame every 40 ticks is not silent, but was refused")
+	r.Check(babbler.Closed, "refused-and-kept", "a client that was refused should be closed after Config.JoinTicks, whatever it sends, but is not")
 	r.Check(quiet.Closed && stranger.Closed, "refused-and-kept", "a client that was refused and does not close should be closed after Config.JoinTicks, but is not")
 	s := stats(r)
 	r.Check(s.Clients == 1, "clients-not-forgotten", "one client is left, but Stats.Clients is %d", s.Clients)

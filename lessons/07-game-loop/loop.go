@@ -50,7 +50,7 @@ type LoopStats struct {
 	Ticks    uint64    // made
 	Dropped  uint64    // never made: the clamp
 	Overruns uint64    // turns whose ticks and broadcast took longer than a tick has
-	Late     Histogram // how long after its time a turn's first tick began
+	Late     Histogram // how long after the first tick that was due, dropped or not, a turn's ticks began
 	Busy     Histogram // how long a turn's ticks and broadcast took
 }
 
@@ -100,7 +100,7 @@ func (l *Loop) deadline(n int64) time.Time {
 // run makes the ticks that are due, and sends once after the last of them.
 //
 // TODO step 2: nothing is due: return. Else drop what is beyond MaxCatchUp, make the steps, broadcast
-// once, and keep the stats: how late the first was, how long all took.
+// once, and keep the stats: how late the first that was due is, how long all took.
 func (l *Loop) run() {
 	panic(engine.NotImplemented("07.2", "Loop.run"))
 }

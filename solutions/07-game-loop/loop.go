@@ -48,7 +48,7 @@ type LoopStats struct {
 	Ticks    uint64    // made
 	Dropped  uint64    // never made: the clamp
 	Overruns uint64    // turns whose ticks and broadcast took longer than a tick has
-	Late     Histogram // how long after its time a turn's first tick began
+	Late     Histogram // how long after the first tick that was due, dropped or not, a turn's ticks began
 	Busy     Histogram // how long a turn's ticks and broadcast took
 }
 
