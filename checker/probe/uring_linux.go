@@ -56,7 +56,7 @@ var ringFlags = []struct {
 	{"COOP_TASKRUN", 1 << 8},         // 5.19
 	{"SINGLE_ISSUER", 1 << 12},       // 6.0
 	{"DEFER_TASKRUN", 1<<12 | 1<<13}, // 6.1, with SINGLE_ISSUER only
-	{"SQPOLL", 1 << 1},               // 5.11 for everybody
+	{"SQPOLL", 1 << 1},               // 5.11; 5.13 for everybody
 }
 
 // RingFlags are the names, without IORING_SETUP_, of the flags with which an io_uring can
