@@ -1033,6 +1033,9 @@ var causes = map[string]cause{
 	"slow-client-kept": {
 		"A client that takes nothing is kept for ever. After SlowTicks it is dropped: Close, since an error and the end of data would wait behind what it does not take.",
 		"Game.skip in the lesson"},
+	"unsent-noted-as-sent": {
+		"Send refused a snapshot (ErrBackpressure: it is longer than the connection may queue), and the client counts as one that was sent it, or as one that is not slow. Look at the error of Send: nothing was sent, so nothing is noted, and the client is skipped.",
+		"Game.send in the lesson"},
 	"pongs-pile-up": {
 		"Pongs were queued for a client that does not read: it makes the server's memory grow by sending pings. A pong that has to wait says nothing any more; leave it out. If you do leave it out, look at what counts as just answered: client.replied begins anew with each broadcast.",
 		"Game.handle in the lesson"},

@@ -96,10 +96,11 @@ type Stats struct {
 	Spectators int
 	Clients    int // connections, joined or not
 
-	Joins, Rejoins, Leaves uint64
-	Refused                uint64 // clients that were sent an error
-	Idle, Slow, Floods     uint64 // clients that were dropped, and why
-	BadFrames              uint64 // clients that were dropped for what they sent
+	Joins, Rejoins     uint64 // players that came, and came back
+	Leaves             uint64 // clients that said so, spectators too
+	Refused            uint64 // clients that were sent an error
+	Idle, Slow, Floods uint64 // clients that were dropped, and why
+	BadFrames          uint64 // clients that were dropped for what they sent
 
 	Inputs         uint64 // applied
 	InputsRejected uint64 // too fast, or from too far ahead
@@ -376,7 +377,7 @@ func (g *Game) Broadcast() {
 // send sends c the state now, unless it is slow.
 //
 // TODO step 6: who is slow is skipped (step 7). The frame of c's view is in g.frames, or is made now; send it,
-// and note in c what was sent, and in the stats.
+// and note in c what was sent, and in the stats. Who cannot be sent it is skipped too.
 func (g *Game) send(c *client, now *World) {
 	panic(engine.NotImplemented("07.6", "Game.send"))
 }

@@ -1257,6 +1257,19 @@ func TestStep07_WhoIsSlowForTooLongIsDropped(t *testing.T) {
 	r.Check(other.Snapshots() == 1, "others-wait", "the other client should be sent its snapshot, but is not")
 }
 
+func TestStep07_WhoCannotBeSentASnapshotIsSlow(t *testing.T) {
+	r := room(t, gameloop.Config{SlowTicks: 40})
+	p, other := r.Join(), r.Join()
+	r.Tick(1)
+	r.Did("from here on %s has no room for a snapshot", p.Name)
+	p.Limit(1)
+	r.Tick(39)
+	r.Check(!p.Closed, "slow-client-dropped-at-once", "Config.SlowTicks is 40, but the client is dropped after 39")
+	r.Tick(10)
+	r.Check(p.Closed, "unsent-noted-as-sent", "a client to which Send has refused every snapshot for longer than Config.SlowTicks should be dropped, but is kept")
+	r.Check(!other.Closed, "others-wait", "the other client should be served, but is dropped")
+}
+
 func TestStep07_PongsDoNotPileUp(t *testing.T) {
 	r := room(t, gameloop.Config{})
 	p := r.Join()

@@ -91,10 +91,11 @@ type Stats struct {
 	Spectators int
 	Clients    int // connections, joined or not
 
-	Joins, Rejoins, Leaves uint64
-	Refused                uint64 // clients that were sent an error
-	Idle, Slow, Floods     uint64 // clients that were dropped, and why
-	BadFrames              uint64 // clients that were dropped for what they sent
+	Joins, Rejoins     uint64 // players that came, and came back
+	Leaves             uint64 // clients that said so, spectators too
+	Refused            uint64 // clients that were sent an error
+	Idle, Slow, Floods uint64 // clients that were dropped, and why
+	BadFrames          uint64 // clients that were dropped for what they sent
 
 	Inputs         uint64 // applied
 	InputsRejected uint64 // too fast, or from too far ahead
@@ -522,6 +523,7 @@ func (g *Game) send(c *client, now *World) {
 		frame = g.encode(now, v)
 	}
 	if c.conn.Send(g.buf[frame.from:frame.to]) != nil {
+		g.skip(c) // longer than a connection may queue, perhaps at every tick
 		return
 	}
 	c.sent[g.tick%History] = sent{g.tick, v.cell}
