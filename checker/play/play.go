@@ -40,11 +40,6 @@ var ErrInterrupted = errors.New("interrupted")
 
 // Run plays until q is pressed, the server ends, or ctx is done.
 func Run(ctx context.Context, o Options) error {
-	if o.For > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.For)
-		defer cancel()
-	}
 	g := &game{options: o, addr: o.Addr}
 	if o.Addr == "" {
 		stop, err := g.serve(ctx)
@@ -53,13 +48,33 @@ func Run(ctx context.Context, o Options) error {
 		}
 		defer stop()
 	}
-	client, err := gameclient.Dial(g.addr, gameclient.Options{})
-	if err != nil {
+	client, err := gameclient.DialContext(ctx, g.addr, gameclient.Options{})
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			client.Conn.Close()
+		}
+		return ErrInterrupted
+	case err != nil:
 		return g.lost(fmt.Errorf("joining the game on %s: %w", g.addr, err))
 	}
 	defer client.Conn.Close()
 	g.join(client)
-	if why := notDrawable(o); why != "" {
+	if o.For > 0 { // from now: to build a server takes what it takes
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.For)
+		defer cancel()
+	}
+	why := notDrawable(o)
+	if why == "" {
+		restore, err := drawOn(o.Out)
+		if err != nil {
+			why = fmt.Sprintf("play: this console cannot be drawn on (%v), so one command a line (help shows them).", err)
+		} else {
+			defer restore()
+		}
+	}
+	if why != "" {
 		fmt.Fprintln(o.Err, why)
 		err = g.lines(ctx)
 	} else {
@@ -78,7 +93,7 @@ func notDrawable(o Options) string {
 		return "play: the keyboard is not a terminal, so one command a line (help shows them)."
 	case !term.IsTerminal(int(o.Out.Fd())):
 		return "play: the output is not a terminal, so one command a line (help shows them)."
-	case os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && !windows:
+	case os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && !onWindows:
 		return "play: this terminal cannot be drawn on (TERM=" + os.Getenv("TERM") + "), so one command a line (help shows them)."
 	}
 	return ""

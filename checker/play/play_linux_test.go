@@ -3,6 +3,7 @@ package play
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -264,6 +265,69 @@ func TestEveryWayOutPutsTheTerminalRight(t *testing.T) {
 	})
 }
 
+// late is a server that hands each client on to addr after a while.
+func late(t *testing.T, addr string, after time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer near.Close()
+				time.Sleep(after)
+				far, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				defer far.Close()
+				go io.Copy(far, near)
+				io.Copy(near, far)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestTheTimeBeginsWithTheGame(t *testing.T) {
+	const joining, playing = 300 * time.Millisecond, 1200 * time.Millisecond
+	s := serve(t)
+	for _, env := range [][]string{nil, {"TERM=dumb"}} {
+		begin := time.Now()
+		a := sit(t, env, "-addr", late(t, s.Addr, joining), "-for", playing.String())
+		<-a.gone
+		assert.Equal(t, 0, a.cmd.ProcessState.ExitCode(), a.tail())
+		assert.GreaterOrEqual(t, time.Since(begin), joining+playing)
+	}
+}
+
+func TestCtrlCWhileJoining(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // and never a word from it
+	require.NoError(t, err)
+	defer l.Close()
+	for name, do := range map[string]func(*seat){
+		"Ctrl-C":  func(a *seat) { a.press("\x03") },
+		"SIGTERM": func(a *seat) { a.cmd.Process.Signal(syscall.SIGTERM) },
+	} {
+		a := sit(t, nil, "-addr", l.Addr().String())
+		conn, err := l.Accept()
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.ReadFull(conn, make([]byte, len(gameclient.AppendJoin(nil, 0, gameclient.Token{}))))
+		require.NoError(t, err)
+		begin := time.Now()
+		do(a)
+		<-a.gone
+		assert.Equal(t, 130, a.cmd.ProcessState.ExitCode(), name)
+		assert.Equal(t, a.before, *a.termios(), name)
+		assert.NotContains(t, a.all(), "play:", name)
+		assert.Less(t, time.Since(begin), 9*time.Second, "%s: before the ten seconds that a server has to answer", name)
+	}
+}
+
 func TestAPanicPutsTheTerminalRight(t *testing.T) {
 	master, tty, err := pty.Open()
 	require.NoError(t, err)
@@ -423,6 +487,11 @@ func TestTheWorldAroundThePlayer(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []other{{2, 3, -1}, {3, 27, -1}}, g.others())
+
+	g.options.ASCII = false // and still without colours
+	text := string(g.render(20, 7))
+	assert.Equal(t, 1, strings.Count(text, unicodeGlyphs.me), "the player is told from the others by more than colour")
+	assert.Equal(t, 1, strings.Count(text, unicodeGlyphs.other))
 }
 
 func TestKeysOfManyTerminals(t *testing.T) {

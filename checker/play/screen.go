@@ -113,7 +113,7 @@ func (g *game) draw() error {
 type glyphs struct{ wall, floor, me, other, dot string }
 
 var (
-	unicodeGlyphs = glyphs{"██", "  ", "●", "●", "·"}
+	unicodeGlyphs = glyphs{"██", "  ", "●", "○", "·"} // not told apart by colour alone
 	asciiGlyphs   = glyphs{"##", "  ", "@", "o", "-"}
 )
 
