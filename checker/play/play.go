@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -41,7 +42,11 @@ var ErrInterrupted = errors.New("interrupted")
 // Run plays until q is pressed, the server ends, or ctx is done.
 func Run(ctx context.Context, o Options) error {
 	g := &game{options: o, addr: o.Addr}
-	if o.Addr == "" {
+	if o.Addr != "" {
+		if _, _, err := net.SplitHostPort(o.Addr); err != nil {
+			return &gameserver.UsageError{Text: fmt.Sprintf("-addr wants a host and a port, as in 127.0.0.1:7000, and not %q", o.Addr)}
+		}
+	} else {
 		stop, err := g.serve(ctx)
 		if err != nil {
 			return err
@@ -56,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return ErrInterrupted
 	case err != nil:
-		return g.lost(fmt.Errorf("joining the game on %s: %w", g.addr, err))
+		return g.lost(g.notJoined(err))
 	}
 	defer client.Conn.Close()
 	g.join(client)
@@ -84,6 +89,24 @@ func Run(ctx context.Context, o Options) error {
 		g.leave()
 	}
 	return err
+}
+
+// notJoined is the error of a game that cannot be joined, with what to do about it.
+func (g *game) notJoined(err error) error {
+	var network net.Error
+	var refusal gameclient.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return fmt.Errorf("joining the game on %s: the server says: %w", g.addr, err)
+	case !errors.As(err, &network): // whoever is there was heard
+		err = fmt.Errorf("what listens there does not speak the game's protocol (%w)", err)
+	case network.Timeout():
+		err = fmt.Errorf("there is no answer (%w)", err)
+	}
+	if g.server != nil {
+		return fmt.Errorf("joining the game on %s: %w", g.addr, err)
+	}
+	return fmt.Errorf("joining the game on %s: %w. Is it a game server's address? Without -addr a server is started", g.addr, err)
 }
 
 // notDrawable says why there is nothing to draw on, if there is not.
@@ -145,6 +168,7 @@ type game struct {
 	until  time.Time // so long
 	pinged time.Time // when the last ping went
 	ping   time.Duration
+	heard  time.Time // when the last frame came
 }
 
 // frame is what the server sent, or why it sends no more.
@@ -156,7 +180,7 @@ type frame struct {
 
 func (g *game) join(c *gameclient.Client) {
 	g.client, g.walls, g.sequence = c, gameclient.Walls(c.Welcome), c.Welcome.Sequence
-	g.ping = -1
+	g.ping, g.heard = -1, time.Now()
 	g.frames = make(chan frame, 64)
 	go g.guarded(func() {
 		for {
@@ -171,8 +195,12 @@ func (g *game) join(c *gameclient.Client) {
 
 // take takes in a frame. An error is the end of the game.
 func (g *game) take(f frame) error {
+	g.heard = time.Now()
 	switch {
 	case f.err != nil:
+		if errors.Is(f.err, io.EOF) {
+			return g.lost(fmt.Errorf("the connection to %s is lost: the server has closed it without a word, or has ended", g.addr))
+		}
 		return g.lost(fmt.Errorf("the connection to %s is lost: %w", g.addr, f.err))
 	case f.t == gameclient.Snapshot:
 		h, err := g.view.Apply(f.body)
