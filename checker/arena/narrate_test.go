@@ -69,6 +69,10 @@ func TestTheSentenceSaysWhatIsSeen(t *testing.T) {
 		{"steady", "", "", func(p *plot) { p.overruns.add(begin, 1) }, 6 * time.Second, steady},
 		{"broken", "bad", "The spectator cannot make sense of what the server sends: a frame of type 9.",
 			func(p *plot) { p.broken = errors.New("a frame of type 9") }, 0, steady},
+		{"blind", "bad", "The picture stands still: the spectator’s connection to the server has ended (you were idle). The numbers go on. Restart the server to see it move again.",
+			func(p *plot) { p.blind = errors.New("you were idle"); frozen(p, 17) }, 0, steady},
+		{"botless", "bad", "The bots’ process has ended (signal: killed), and the server goes on without them. Set the number of bots, and it starts anew.",
+			func(p *plot) { p.botless = "signal: killed"; frozen(p, 17) }, 0, with(func(s *scene) { s.bots = botReport{Wanted: 1000} })},
 	} {
 		p := &plot{}
 		if c.before != nil {

@@ -105,6 +105,6 @@ func Explain(err error, engine string) error {
 	case strings.HasPrefix(not.Step, "step 07"):
 		return fmt.Errorf("your lesson 07 %w (%s). With -solution you see it with ours", ErrNotWritten, not.Step)
 	}
-	return fmt.Errorf("your engine %s %w (%s). Choose one that is, with -engine, or the solution's: -engine %s. With -solution you see it all with ours",
+	return fmt.Errorf("your engine %s %w (%s). Choose one that is, with -engine, or the solution's: -engine %s",
 		engine, ErrNotWritten, not.Step, solutions+strings.TrimPrefix(engine, lessons))
 }
