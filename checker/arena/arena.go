@@ -311,7 +311,7 @@ func (d *director) adopt(s started) bool {
 	}
 	if s.err != nil {
 		d.failed = gameserver.Explain(s.err, d.engine)
-		d.warn("%v", d.failed)
+		d.warn("there is no server until you restart it in the page: %v", d.failed)
 		return false
 	}
 	moved := d.listen != anyPort && d.listen != s.run.server.Addr
@@ -518,7 +518,7 @@ func (d *director) watch(r *run) {
 		case <-r.server.Done():
 			d.tell(r, func() {
 				d.failed = gameserver.Explain(r.server.Err(), d.engine)
-				d.warn("%v", d.failed)
+				d.warn("there is no server until you restart it in the page: %v", d.failed)
 				d.retire()
 			})
 			return

@@ -117,7 +117,7 @@ func (p *plot) sentence(now time.Time, s scene) (topic, mood, say string) {
 	budget := 1000 / float64(max(1, s.last.Rate))
 	switch {
 	case !s.running && s.failed != nil:
-		return "failed", "bad", "There is no server: " + s.failed.Error()
+		return "failed", "bad", "There is no server until you restart it: " + s.failed.Error()
 	case !s.running:
 		return "starting", "", "The server starts on " + s.engine + "."
 	case p.broken != nil:

@@ -36,7 +36,7 @@ func TestTheSentenceSaysWhatIsSeen(t *testing.T) {
 	}{
 		{"steady", "", "1,000 players, 60 ticks a second. A tick takes 2.13 ms of the 16.7 it has, and begins 0.05 ms late at most.", nil, 0, steady},
 		{"starting", "", "The server starts on solutions/epoll-et.", nil, 0, with(func(s *scene) { s.running = false })},
-		{"failed", "bad", "There is no server: it is broken", nil, 0, with(func(s *scene) { s.running = false; s.failed = errors.New("it is broken") })},
+		{"failed", "bad", "There is no server until you restart it: it is broken", nil, 0, with(func(s *scene) { s.running = false; s.failed = errors.New("it is broken") })},
 		{"joining", "", "412 of 1,000 bots have joined.", nil, 0, with(func(s *scene) { s.bots.Joined = 412 })},
 		{"joining", "bad", "1 of 2 bots have joined; the next one cannot: the server is full.", nil, 0, with(func(s *scene) { s.bots = botReport{Wanted: 2, Joined: 1, Error: "the server is full"} })},
 

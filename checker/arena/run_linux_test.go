@@ -28,6 +28,12 @@ import (
 	"iolab/checker/gameserver"
 )
 
+// What the tests wait for takes milliseconds on a quiet machine.
+const (
+	waitFor = time.Minute
+	poll    = 20 * time.Millisecond
+)
+
 // The test's binary is the bots, too.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "-bots-of" {
@@ -305,13 +311,15 @@ func TestAPersonCanJoin(t *testing.T) {
 }
 
 func TestAServerThatDiesIsSaid(t *testing.T) {
-	url, _ := start(t, Options{Bots: 2})
+	var errs paper
+	url, _ := start(t, Options{Bots: 2, Err: &errs})
 	w := watch(t, url)
 	w.until("two bots", func(v View) bool { return v.Players == 2 })
 	kill(t, theServer)
 	v := w.until("the news", func(v View) bool { return v.Topic == "failed" })
-	assert.Contains(t, v.Say, "There is no server: the server")
+	assert.Contains(t, v.Say, "There is no server until you restart it: the server")
 	assert.Equal(t, "bad", v.Mood)
+	assert.Contains(t, errs.String(), "there is no server until you restart it in the page: the server was ended by a signal (killed)")
 	status, text, _ := ask(t, "POST", url+"stall", "ms=5")
 	assert.Equal(t, 422, status)
 	assert.Contains(t, text, "restart")

@@ -100,16 +100,20 @@ func run(ctx context.Context, o options) error {
 			}
 		}
 	}
-	if !o.json {
-		fmt.Printf("%d players, %d Hz, %d seconds each, a world of %d by %d tiles, interest %v, deltas %v, %d inputs and acks a second each, %s/%s, %d processors\n\n",
-			o.players, o.rate, o.seconds, o.size, o.size, o.interest, !o.full, o.rate/o.answer, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-		fmt.Printf("%-20s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "bytes", "replaced", "CPU")
-	}
+	var chosen []engines.Engine
 	for _, name := range names {
 		e, err := engines.Find(name, engines.Solutions)
 		if err != nil {
 			return err
 		}
+		chosen = append(chosen, e)
+	}
+	if !o.json {
+		fmt.Printf("%d players, %d Hz, %d seconds each, a world of %d by %d tiles, interest %v, deltas %v, %d inputs and acks a second each, %s/%s, %d processors\n\n",
+			o.players, o.rate, o.seconds, o.size, o.size, o.interest, !o.full, o.rate/o.answer, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+		fmt.Printf("%-20s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "bytes", "replaced", "CPU")
+	}
+	for _, e := range chosen {
 		r, err := measure(ctx, e, o)
 		if ctx.Err() != nil {
 			return ctx.Err()
