@@ -36,7 +36,7 @@ func playFlags(f *flag.FlagSet) {
 	f.String("addr", "", "join the server at this `host:port`; without it one is started")
 	f.Bool("solution", false, "start the solution's server, not yours")
 	f.String("engine", "", "start it on this `engine`: epoll-et, or lessons/epoll-et for yours, or solutions/epoll-et")
-	f.Duration("for", 0, "leave after this `time`; 0: when you press q")
+	f.Duration("for", 0, "leave after this `time` in the game; 0: when you press q")
 }
 
 func runPlay(a *app, f *flag.FlagSet, _ []string) error {

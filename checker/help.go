@@ -109,6 +109,6 @@ inspect   {"pid", "name", "command", "looks", "seconds", "notes": [], "cpu",
            "figures": [{"name", "text"}], "do", "read", "fds": []}]}
           cpu and demand in processors, memory in bytes; backlog, drops and
           sq_thread -1: not known, or none; with -watch one object after another
-arena     {"url", "addr"}                      the page's address, and the server's
+arena     {"url", "addr"}                      the page's address, and the server's; again if that changes
 verify    one object a line: {"lesson", "check", "ok", "seconds", "problem"}
 `

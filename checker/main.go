@@ -102,7 +102,9 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the checker at once
 	a := &app{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin,
 		ascii: !unicodeConsole(), plain: os.Getenv("NO_COLOR") != "" || !terminal(os.Stdout)}
-	os.Exit(a.main(os.Args[1:]))
+	status := a.main(os.Args[1:])
+	restoreConsole()
+	os.Exit(status)
 }
 
 func (a *app) main(args []string) int {
@@ -287,14 +289,15 @@ func unicodeConsole() bool {
 	return false
 }
 
-// terminal says whether w is a terminal that understands colours.
+// terminal says whether w is a terminal that understands colours; a console of Windows is
+// made to, if it can be.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && colorConsole(f)
 }
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }

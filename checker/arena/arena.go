@@ -9,11 +9,13 @@ package arena
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -21,7 +23,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
 	"iolab/checker/gameclient"
@@ -65,9 +67,9 @@ func Run(ctx context.Context, o Options) error {
 	if max := maxBots(); o.Bots < 0 || o.Bots > max {
 		return &gameserver.UsageError{Text: fmt.Sprintf("there can be 0 to %d bots here, and not %d: a bot is a descriptor in two processes (ulimit -n) and a port", max, o.Bots)}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(o.Port))
+	listener, err := listenPage(o.Port)
 	if err != nil {
-		return fmt.Errorf("the page: %w (leave -port out, and a free one is taken)", err)
+		return err
 	}
 	defer listener.Close()
 	dir, err := os.MkdirTemp("", "iolab-arena-")
@@ -81,15 +83,17 @@ func Run(ctx context.Context, o Options) error {
 	}
 	d := &director{
 		options: o, program: program, hub: newHub(), engines: groups(o.Solution),
-		engine: o.Engine, listen: anyPort, wanted: o.Bots,
-		asked: make(chan request), started: make(chan started), news: make(chan func(), 64),
+		engine: o.Engine, listen: anyPort, wanted: o.Bots, giveUp: func() {}, before: make(chan struct{}),
+		asked: make(chan request), started: make(chan started), news: make(chan func(), 64), over: make(chan struct{}),
 	}
+	close(d.before)                      // nothing was before the first run
 	if err := d.start(ctx); err != nil { // the first time it is worth waiting for
 		return gameserver.Explain(err, d.engine)
 	}
 	defer d.stop()
 	w := newWeb(listener.Addr(), d)
-	d.announce(w.url())
+	d.url = w.url()
+	d.announce()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.For > 0 {
@@ -99,23 +103,63 @@ func Run(ctx context.Context, o Options) error {
 	served := make(chan error, 1)
 	go func() { served <- serveWeb(ctx, listener, w) }()
 	if !o.NoOpen {
-		openBrowser(w.url())
+		openBrowser(w.onceURL())
 	}
 	err = d.direct(ctx)
 	cancel()
 	return errors.Join(err, <-served)
 }
 
-func (d *director) announce(url string) {
+// listenPage listens on the page's port.
+func listenPage(port int) (net.Listener, error) {
+	if port < 0 || port > 65535 {
+		return nil, &gameserver.UsageError{Text: fmt.Sprintf("there is no port %d: give -port a number from 1 to 65535, or leave it out, and a free one is taken", port)}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return nil, portError(port, err)
+	}
+	return l, nil
+}
+
+// portError says why the page cannot have a port. (On Windows the system's own words do.)
+func portError(port int, err error) error {
+	why := err.Error()
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		why = "another program listens there"
+	case errors.Is(err, fs.ErrPermission):
+		why = "this system keeps it for the superuser, like most ports below 1024"
+	}
+	return fmt.Errorf("the page cannot have port %d: %s. Choose another, as in -port 8080, or leave -port out, and a free one is taken", port, why)
+}
+
+// announce prints where the page is, and how to play along.
+func (d *director) announce() {
 	if d.options.JSON {
-		json.NewEncoder(d.options.Out).Encode(map[string]string{"url": url, "addr": d.run.server.Addr})
+		d.invite()
 		return
 	}
-	fmt.Fprintf(d.options.Out, "\n  The arena is at\n\n    %s\n\n", url)
-	fmt.Fprintf(d.options.Out, "  %s, %d bots, on %s. To play along, in another terminal:\n\n    go run ./checker play -addr %s\n\n", whose(d.options.Solution), d.options.Bots, d.engine, d.run.server.Addr)
+	fmt.Fprintf(d.options.Out, "\n  The arena is at\n\n    %s\n\n", d.url)
+	fmt.Fprintf(d.options.Out, "  %s, %s, on %s. To play along, in another terminal:\n\n", whose(d.options.Solution), count(d.options.Bots, "bot", "bots"), d.engine)
+	d.invite()
 	if d.options.For == 0 {
 		fmt.Fprintf(d.options.Out, "  Ctrl-C ends it.\n\n")
 	}
+}
+
+// invite prints where the server is, which is news when it had to move, too.
+func (d *director) invite() {
+	if d.options.JSON {
+		json.NewEncoder(d.options.Out).Encode(map[string]string{"url": d.url, "addr": d.run.server.Addr})
+		return
+	}
+	fmt.Fprintf(d.options.Out, "    go run ./checker play -addr %s\n\n", d.run.server.Addr)
+}
+
+// warn prints what the page shows, too, for who looks at the terminal.
+func (d *director) warn(format string, args ...any) {
+	fmt.Fprintf(d.options.Err, "arena: "+format+"\n", args...)
 }
 
 func whose(solution bool) string {
@@ -142,16 +186,19 @@ type director struct {
 	program string
 	engines []Engines
 
-	engine   string
-	listen   string // where the server is to; after the first start, where it did
-	wanted   int    // bots
-	run      *run   // nil while there is none
-	runs     int
-	failed   error // why there is none
-	asked    chan request
-	started  chan started
-	starting sync.Mutex  // held by the one who starts a run
-	news     chan func() // of the present run and of earlier ones, each knows which
+	url     string // of the page
+	engine  string
+	listen  string // where the server is to; after the first start, where it did
+	wanted  int    // bots
+	run     *run   // nil while there is none
+	runs    int
+	failed  error // why there is none
+	asked   chan request
+	started chan started
+	giveUp  context.CancelFunc // ends the last start, should it still go on
+	before  chan struct{}      // closed when all runs that were are gone, and all starts; see chain
+	news    chan func()        // of the present run and of earlier ones, each knows which
+	over    chan struct{}      // closed when nobody takes news any more
 
 	bots    botReport
 	pending []func(answer string) // for each command that the bots have not yet answered
@@ -175,11 +222,13 @@ type answer struct {
 	err  error
 }
 
-// started is how an attempt to start a run has ended.
+// started is how an attempt to start a run has ended. Who sends it is told whether the
+// run is taken, and ends it if not.
 type started struct {
 	number int
 	run    *run
 	err    error
+	taken  chan<- bool
 }
 
 // run is a server with its bots and its spectator.
@@ -187,11 +236,16 @@ type run struct {
 	number    int
 	room      int // for so many players
 	server    *gameserver.Server
-	bots      *runner.Child
-	botsIn    io.WriteCloser
+	crew      *crew // nil: it has ended
 	spectator *gameclient.Client
 	where     chan where // the newest positions
 	began     time.Time
+}
+
+// crew is the bots' process.
+type crew struct {
+	child    *runner.Child
+	commands io.WriteCloser
 }
 
 // where is what the spectator last saw.
@@ -222,6 +276,7 @@ func (d *director) Do(ctx context.Context, control string, form url.Values) (str
 func (d *director) direct(ctx context.Context) error {
 	ticks := time.NewTicker(viewsEvery)
 	defer ticks.Stop()
+	defer close(d.over)
 	for {
 		select {
 		case <-ctx.Done():
@@ -229,7 +284,7 @@ func (d *director) direct(ctx context.Context) error {
 		case r := <-d.asked:
 			d.do(ctx, r)
 		case s := <-d.started:
-			d.adopt(s)
+			s.taken <- d.adopt(s)
 		case f := <-d.news:
 			f()
 		case <-ticks.C:
@@ -242,27 +297,27 @@ func (d *director) direct(ctx context.Context) error {
 // started.
 func (d *director) start(ctx context.Context) error {
 	d.runs++
-	r, err := d.startRun(ctx, d.runs, d.engine, roomFor(d.wanted))
-	d.adopt(started{d.runs, r, err})
+	r, err := d.startRun(ctx, d.runs, d.listen, d.engine, roomFor(d.wanted))
+	if err == nil {
+		d.adopt(started{number: d.runs, run: r})
+	}
 	return err
 }
 
-// adopt makes a new run the present one.
-func (d *director) adopt(s started) {
+// adopt makes a new run the present one. False: it is not wanted any more, or is none.
+func (d *director) adopt(s started) bool {
 	if s.number != d.runs { // another was asked for in the meantime
-		if s.run != nil {
-			go s.run.stop()
-		}
-		return
+		return false
 	}
 	if s.err != nil {
 		d.failed = gameserver.Explain(s.err, d.engine)
-		d.listen = anyPort // should the trouble be that somebody else has the one there was
-		return
+		d.warn("there is no server until you restart it in the page: %v", d.failed)
+		return false
 	}
+	moved := d.listen != anyPort && d.listen != s.run.server.Addr
 	d.run, d.listen = s.run, s.run.server.Addr
-	d.bots, d.last, d.second, d.stats, d.used = botReport{Wanted: d.wanted}, gameserver.Stats{}, nil, Stats{CPU: -1}, nil
-	d.plot, d.pending = plot{}, []func(string){func(string) {}}
+	d.forget()
+	d.pending = []func(string){func(string) {}} // for the command below
 	w := s.run.spectator.Welcome
 	m := Map{Run: s.run.number, Width: w.Width, Height: w.Height, Cell: gameclient.CellTiles, Walls: make([]byte, 0, w.Width*w.Height)}
 	for _, row := range gameclient.Walls(w) {
@@ -275,41 +330,95 @@ func (d *director) adopt(s started) {
 		panic(err) // numbers and bytes
 	}
 	d.setMap(text)
-	fmt.Fprintf(s.run.botsIn, "bots %d\n", d.wanted)
+	fmt.Fprintf(s.run.crew.commands, "bots %d\n", d.wanted)
 	go d.watch(s.run)
+	select {
+	case <-s.run.crew.child.Done(): // before it was the present run's, and so nobody's
+		d.missed(s.run.crew)
+	default:
+	}
+	if moved {
+		if !d.options.JSON {
+			fmt.Fprint(d.options.Out, "  The server has another address now, since somebody else has the one it had. To play along:\n\n")
+		}
+		d.invite()
+	}
+	return true
 }
 
-// stop ends the present run.
+// forget forgets what was seen of the run before.
+func (d *director) forget() {
+	d.bots, d.last, d.second, d.stats, d.used = botReport{Wanted: d.wanted}, gameserver.Stats{}, nil, Stats{CPU: -1}, nil
+	d.plot = plot{}
+}
+
+// stop ends the present run, and waits until that and all that were before are gone.
 func (d *director) stop() {
-	if d.run != nil {
-		d.run.stop()
+	d.giveUp()
+	d.retire()
+	<-d.before
+}
+
+// retire has the present run end, and does not wait for that.
+func (d *director) retire() {
+	if old := d.run; old != nil {
 		d.run = nil
+		d.chain(old.stop)
+		d.answer("restart")
 	}
+}
+
+// answer gives an answer to all that wait for one of the bots', who will not give it.
+func (d *director) answer(got string) {
+	for _, answered := range d.pending {
+		answered(got)
+	}
+	d.pending = nil
+}
+
+// chain runs f on a goroutine when all that was chained before is done. Runs share a port,
+// so they end and start strictly one after the other, however fast the controls are used.
+func (d *director) chain(f func()) {
+	before, done := d.before, make(chan struct{})
+	d.before = done
+	go func() {
+		defer close(done)
+		<-before
+		f()
+	}()
 }
 
 func (r *run) stop() {
 	if r.spectator != nil {
 		r.spectator.Conn.Close()
 	}
-	if r.bots != nil {
-		r.botsIn.Close()
-		r.bots.Stop(time.Second)
+	if r.crew != nil {
+		r.crew.commands.Close()
+		r.crew.child.Stop(time.Second)
 	}
 	r.server.Stop()
 }
 
 // startRun starts a server, the bots, and the spectator. It may take a while and runs
 // on any goroutine.
-func (d *director) startRun(ctx context.Context, number int, engine string, room int) (*run, error) {
-	server, err := gameserver.Start(ctx, d.program, d.listen, engine, "-interest", "-players", strconv.Itoa(room))
+func (d *director) startRun(ctx context.Context, number int, listen, engine string, room int) (*run, error) {
+	flags := []string{"-interest", "-players", strconv.Itoa(room)}
+	server, err := gameserver.Start(ctx, d.program, listen, engine, flags...)
+	if err != nil && listen != anyPort && taken(listen) {
+		server, err = gameserver.Start(ctx, d.program, anyPort, engine, flags...)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r := &run{number: number, server: server, room: room, where: make(chan where, 1), began: time.Now()}
-	if err := r.join(d); err != nil {
+	if r.crew, err = d.startCrew(r); err == nil {
+		r.spectator, err = gameclient.DialContext(ctx, server.Addr, gameclient.Options{Spectator: true, Timeout: joinWithin})
+	}
+	if err != nil {
 		select {
 		case <-server.Done(): // it says why better than its client
 			err = server.Err()
+		case <-ctx.Done():
 		case <-time.After(2 * time.Second):
 		}
 		r.stop()
@@ -318,7 +427,18 @@ func (d *director) startRun(ctx context.Context, number int, engine string, room
 	return r, nil
 }
 
-func (r *run) join(d *director) error {
+// taken says whether somebody else listens on addr.
+func taken(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		l.Close()
+	}
+	return err != nil
+}
+
+// startCrew starts the bots' process for r, without a bot.
+func (d *director) startCrew(r *run) (*crew, error) {
+	c := &crew{}
 	args := append(slices.Clone(d.options.BotsArgs), r.server.Addr)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = os.Stderr
@@ -329,14 +449,33 @@ func (r *run) join(d *director) error {
 		}
 	}}
 	var err error
-	if r.botsIn, err = cmd.StdinPipe(); err != nil {
-		return err
+	if c.commands, err = cmd.StdinPipe(); err != nil {
+		return nil, err
 	}
-	if r.bots, err = runner.StartChild(cmd); err != nil {
-		return fmt.Errorf("the bots do not start: %w", err)
+	if c.child, err = runner.StartChild(cmd); err != nil {
+		return nil, fmt.Errorf("the bots do not start: %w", err)
 	}
-	r.spectator, err = gameclient.Dial(r.server.Addr, gameclient.Options{Spectator: true, Timeout: joinWithin})
-	return err
+	go func() {
+		<-c.child.Done()
+		d.tell(r, func() { d.missed(c) })
+	}()
+	return c, nil
+}
+
+// missed notes that the bots' process has ended by itself.
+func (d *director) missed(c *crew) {
+	if d.run.crew != c {
+		return // noticed already
+	}
+	status, signal := c.child.Ended()
+	how := fmt.Sprintf("status %d", status)
+	if status < 0 {
+		how = "signal: " + signal
+	}
+	d.run.crew, d.bots = nil, botReport{Wanted: d.wanted}
+	d.plot.botless = how
+	d.answer("ended")
+	d.warn("the bots' process has ended (%s). To start it anew, set the number of bots in the page", how)
 }
 
 // jsonLines is a writer that hands on whole lines.
@@ -365,7 +504,7 @@ func (d *director) tell(r *run, f func()) {
 			f()
 		}
 	}:
-	case <-time.After(time.Second): // it is ending
+	case <-d.over:
 	}
 }
 
@@ -379,8 +518,8 @@ func (d *director) watch(r *run) {
 		case <-r.server.Done():
 			d.tell(r, func() {
 				d.failed = gameserver.Explain(r.server.Err(), d.engine)
-				fmt.Fprintln(d.options.Err, "arena:", d.failed)
-				d.stop()
+				d.warn("there is no server until you restart it in the page: %v", d.failed)
+				d.retire()
 			})
 			return
 		}
@@ -391,11 +530,22 @@ func (d *director) watch(r *run) {
 func (r *run) look(d *director) {
 	var view gameclient.View
 	var seen time.Time
+	var said error // by the server, in an error frame
 	width, height := int64(r.spectator.Welcome.Width*gameclient.Tile), int64(r.spectator.Welcome.Height*gameclient.Tile)
 	for {
 		t, body, err := r.spectator.Reader.Next()
+		if ended(err) {
+			r.blind(d, cmp.Or(said, err))
+			return
+		}
 		if err != nil {
-			return // the server's end is noticed elsewhere
+			r.baffled(d, err)
+			return
+		}
+		if t == gameclient.Error {
+			if refusal, err := gameclient.ParseError(body); err == nil {
+				said = refusal
+			}
 		}
 		if t != gameclient.Snapshot {
 			continue
@@ -408,8 +558,11 @@ func (r *run) look(d *director) {
 		if _, err = view.Apply(body); err == nil {
 			_, err = r.spectator.Conn.Write(gameclient.AppendAck(nil, h.Tick))
 		}
+		if ended(err) { // the acknowledgement cannot be written, and reading says why
+			continue
+		}
 		if err != nil {
-			d.tell(r, func() { d.plot.broken = err })
+			r.baffled(d, err)
 			return
 		}
 		now := where{tick: h.Tick, players: make([]byte, 0, 8*len(view.Players))}
@@ -422,6 +575,38 @@ func (r *run) look(d *director) {
 		}
 		r.where <- now
 	}
+}
+
+// ended says whether err is the end of a connection.
+func ended(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+}
+
+// baffled says that the spectator does not understand the server.
+func (r *run) baffled(d *director, err error) {
+	d.tell(r, func() {
+		d.plot.broken = err
+		d.warn("the spectator cannot make sense of what the server sends: %v. The page's picture stands still until you restart the server there", err)
+	})
+}
+
+// blind says that the spectator's connection has ended, and the server has not.
+func (r *run) blind(d *director, err error) {
+	select {
+	case <-r.server.Done(): // which says more, and is noticed elsewhere
+		return
+	case <-d.over:
+		return
+	case <-time.After(2 * time.Second):
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it was closed without a word")
+	}
+	d.tell(r, func() {
+		d.plot.blind = err
+		d.warn("the spectator's connection has ended: %v. The page's picture stands still until you restart the server there", err)
+	})
 }
 
 // heard takes a report of the bots.
@@ -551,6 +736,12 @@ func (d *director) carryOut(ctx context.Context, r request) (said string, err er
 			d.restart(ctx)
 			return fmt.Sprintf("The server restarts, with room for %s.", count(roomFor(n), "player", "players")), nil
 		}
+		if d.run.crew == nil {
+			if d.run.crew, err = d.startCrew(d.run); err != nil {
+				return "", err
+			}
+			d.plot.botless = ""
+		}
 		return "", d.command(r, count(n, "bot is", "bots are")+" asked for.", "bots %d", n)
 	case "engine":
 		name, err := gameserver.Engine(r.form.Get("name"), d.options.Solution)
@@ -589,11 +780,19 @@ func (d *director) carryOut(ctx context.Context, r request) (said string, err er
 
 // command sends the bots a command, and r's answer when they have done it.
 func (d *director) command(r request, said, format string, args ...any) error {
-	if _, err := fmt.Fprintf(d.run.botsIn, format+"\n", args...); err != nil {
-		return fmt.Errorf("the bots do not listen: %w", err)
+	ended := askf("the bots’ process has ended: set the number of bots, and it starts anew")
+	if d.run.crew == nil {
+		return ended
+	}
+	if _, err := fmt.Fprintf(d.run.crew.commands, format+"\n", args...); err != nil {
+		return ended // and will be missed in a moment
 	}
 	d.pending = append(d.pending, func(got string) {
 		switch got {
+		case "ended":
+			r.answer <- answer{err: ended}
+		case "restart":
+			r.answer <- answer{err: askf("the server has ended before the bots had done it: try again when they are back")}
 		case "none":
 			r.answer <- answer{err: askf("no bot has this player: %s", some(d.bots.Known))}
 		default:
@@ -604,27 +803,32 @@ func (d *director) command(r request, said, format string, args ...any) error {
 }
 
 // restart ends the present run and starts another, with the engine and the bots that
-// are wanted now.
+// are wanted now. A start that still goes on is given up.
 func (d *director) restart(ctx context.Context) {
-	old := d.run
-	d.run, d.failed = nil, nil
+	d.giveUp()
+	ctx, d.giveUp = context.WithCancel(ctx)
+	d.retire()
+	d.forget()
+	d.failed = nil
 	d.runs++
-	number, engine, room := d.runs, d.engine, roomFor(d.wanted)
-	go func() {
-		if old != nil {
-			old.stop()
+	number, listen, engine, room := d.runs, d.listen, d.engine, roomFor(d.wanted)
+	d.chain(func() {
+		if ctx.Err() != nil {
+			return
 		}
-		d.starting.Lock() // one after the other: the port is the same
-		defer d.starting.Unlock()
-		r, err := d.startRun(ctx, number, engine, room)
+		r, err := d.startRun(ctx, number, listen, engine, room)
+		taken := make(chan bool, 1)
 		select {
-		case d.started <- started{number, r, err}:
-		case <-ctx.Done():
-			if r != nil {
-				r.stop()
+		case d.started <- started{number, r, err, taken}:
+			if <-taken {
+				return
 			}
+		case <-ctx.Done():
 		}
-	}()
+		if r != nil {
+			r.stop()
+		}
+	})
 }
 
 // guests are the places that are kept for people.

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is a headless Chromium with one page, told what to do by the DevTools
+// browser is a headless Chromium, told what to do by the DevTools
 // protocol over a pair of pipes (--remote-debugging-pipe): JSON messages, each
 // ended by a zero byte. That is little enough to need no library.
 type browser struct {
@@ -92,6 +92,15 @@ func startBrowser(t *testing.T, flags ...string) *browser {
 			t.Log(log.String())
 		}
 	})
+	b.window()
+	return b
+}
+
+// window opens another window, and from now on b is about that one. To go back, set
+// b.session to what it was.
+func (b *browser) window() {
+	b.t.Helper()
+	b.session = "" // the browser's own
 	var target struct{ TargetID string }
 	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	var session struct{ SessionID string }
@@ -100,7 +109,6 @@ func startBrowser(t *testing.T, flags ...string) *browser {
 	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
 		b.call(domain+".enable", nil, nil)
 	}
-	return b
 }
 
 func (b *browser) read(in *os.File) {

@@ -7,15 +7,8 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-)
-
-// What the tests wait for takes milliseconds on a quiet machine.
-const (
-	waitFor = time.Minute
-	poll    = 20 * time.Millisecond
 )
 
 // fake is an arena without a server: some hundred players on their ways, and a list of

@@ -15,9 +15,11 @@ import (
 type plot struct {
 	tick uint32 // of the newest snapshot
 
-	broken error // why the spectator sees nothing
-	stall  *stall
-	freeze *freeze
+	broken  error  // what the spectator cannot make sense of
+	blind   error  // why its connection has ended
+	botless string // how the bots' process has ended; "": it has not
+	stall   *stall
+	freeze  *freeze
 
 	dropped, overruns recent
 
@@ -115,11 +117,15 @@ func (p *plot) sentence(now time.Time, s scene) (topic, mood, say string) {
 	budget := 1000 / float64(max(1, s.last.Rate))
 	switch {
 	case !s.running && s.failed != nil:
-		return "failed", "bad", "There is no server: " + s.failed.Error()
+		return "failed", "bad", "There is no server until you restart it: " + s.failed.Error()
 	case !s.running:
 		return "starting", "", "The server starts on " + s.engine + "."
 	case p.broken != nil:
 		return "broken", "bad", "The spectator cannot make sense of what the server sends: " + p.broken.Error() + "."
+	case p.blind != nil:
+		return "blind", "bad", "The picture stands still: the spectator’s connection to the server has ended (" + p.blind.Error() + "). The numbers go on. Restart the server to see it move again."
+	case p.botless != "":
+		return "botless", "bad", "The bots’ process has ended (" + p.botless + "), and the server goes on without them. Set the number of bots, and it starts anew."
 	case p.stall != nil && now.Sub(p.stall.at) < p.stall.lasts+lately:
 		return "stall", "look", p.sayStall(now, s)
 	case p.freeze != nil:

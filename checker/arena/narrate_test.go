@@ -36,7 +36,7 @@ func TestTheSentenceSaysWhatIsSeen(t *testing.T) {
 	}{
 		{"steady", "", "1,000 players, 60 ticks a second. A tick takes 2.13 ms of the 16.7 it has, and begins 0.05 ms late at most.", nil, 0, steady},
 		{"starting", "", "The server starts on solutions/epoll-et.", nil, 0, with(func(s *scene) { s.running = false })},
-		{"failed", "bad", "There is no server: it is broken", nil, 0, with(func(s *scene) { s.running = false; s.failed = errors.New("it is broken") })},
+		{"failed", "bad", "There is no server until you restart it: it is broken", nil, 0, with(func(s *scene) { s.running = false; s.failed = errors.New("it is broken") })},
 		{"joining", "", "412 of 1,000 bots have joined.", nil, 0, with(func(s *scene) { s.bots.Joined = 412 })},
 		{"joining", "bad", "1 of 2 bots have joined; the next one cannot: the server is full.", nil, 0, with(func(s *scene) { s.bots = botReport{Wanted: 2, Joined: 1, Error: "the server is full"} })},
 
@@ -69,6 +69,10 @@ func TestTheSentenceSaysWhatIsSeen(t *testing.T) {
 		{"steady", "", "", func(p *plot) { p.overruns.add(begin, 1) }, 6 * time.Second, steady},
 		{"broken", "bad", "The spectator cannot make sense of what the server sends: a frame of type 9.",
 			func(p *plot) { p.broken = errors.New("a frame of type 9") }, 0, steady},
+		{"blind", "bad", "The picture stands still: the spectator’s connection to the server has ended (you were idle). The numbers go on. Restart the server to see it move again.",
+			func(p *plot) { p.blind = errors.New("you were idle"); frozen(p, 17) }, 0, steady},
+		{"botless", "bad", "The bots’ process has ended (signal: killed), and the server goes on without them. Set the number of bots, and it starts anew.",
+			func(p *plot) { p.botless = "signal: killed"; frozen(p, 17) }, 0, with(func(s *scene) { s.bots = botReport{Wanted: 1000} })},
 	} {
 		p := &plot{}
 		if c.before != nil {

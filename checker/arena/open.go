@@ -6,8 +6,8 @@ import (
 	"runtime"
 )
 
-// openBrowser shows url to the person, if it can be done. The address was printed, so
-// nothing is lost where it cannot.
+// openBrowser shows url to the person, if it can be done. The page's address was printed,
+// so nothing is lost where it cannot. All users of the machine can read url, see [web].
 func openBrowser(url string) {
 	var cmd *exec.Cmd
 	switch runtime.GOOS {

@@ -226,3 +226,32 @@ func TestThePageSaysThatTheArenaHasEnded(t *testing.T) {
 	b.await("$('sentence').textContent.startsWith('The arena has ended')")
 	b.await("$('live').textContent.startsWith('The arena has ended')")
 }
+
+func TestManyWindowsKeepTheirControls(t *testing.T) {
+	f := newFake()
+	f.run(t)
+	w := serve(t, f)
+	b := startBrowser(t)
+	const windows = 7 // one more than a browser has connections
+	var sessions []string
+	for i := range windows {
+		if i > 0 {
+			b.window()
+		}
+		b.open(w.url())
+		b.await("view")
+		sessions = append(sessions, b.session)
+	}
+	// Of the newest, of the oldest that still watches, and of one that does not any more.
+	for _, i := range []int{windows - 1, windows - maxStreams, 0} {
+		b.session = sessions[i]
+		b.await("$('client').value")
+		eval[any](b, "document.querySelector('form[action=freeze] button').click()")
+		b.await("$('answer').textContent === 'freeze done'")
+	}
+	b.await("$('sentence').textContent.startsWith('5 newer windows show the arena')")
+	b.await("$('live').textContent.startsWith('5 newer windows show the arena')")
+	b.session = sessions[windows-maxStreams]
+	assert.Equal(t, "400 players at 60 ticks a second.", eval[string](b, "$('sentence').textContent"))
+	b.clean(w.url())
+}

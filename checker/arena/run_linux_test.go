@@ -8,20 +8,30 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"iolab/checker/catalogue"
 	"iolab/checker/gameclient"
 	"iolab/checker/gameserver"
+)
+
+// What the tests wait for takes milliseconds on a quiet machine.
+const (
+	waitFor = time.Minute
+	poll    = 20 * time.Millisecond
 )
 
 // The test's binary is the bots, too.
@@ -35,9 +45,34 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// paper is what is written to the terminal.
+type paper struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *paper) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *paper) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
 // start starts the arena with the solution's server and returns the page's address. The
 // arena ends with the test, or when stop is called, and then stop returns its error.
 func start(t *testing.T, o Options) (url string, stop func() error) {
+	t.Helper()
+	o.NoOpen = true
+	return startOpen(t, o)
+}
+
+// startOpen is start for an arena that may start the browser.
+func startOpen(t *testing.T, o Options) (url string, stop func() error) {
 	t.Helper()
 	dir, err := os.Getwd()
 	require.NoError(t, err)
@@ -46,7 +81,14 @@ func start(t *testing.T, o Options) (url string, stop func() error) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	r, w := io.Pipe()
-	o.Solution, o.NoOpen, o.Out, o.Err, o.BotsArgs = true, true, w, io.Discard, []string{self, "-bots-of"}
+	copied := io.Discard
+	if o.Out != nil {
+		copied = o.Out
+	}
+	if o.Err == nil {
+		o.Err = io.Discard
+	}
+	o.Solution, o.Out, o.BotsArgs = true, w, []string{self, "-bots-of"}
 	ctx, cancel := context.WithCancel(t.Context())
 	if o.For > 0 {
 		cancel = func() {}
@@ -70,7 +112,8 @@ func start(t *testing.T, o Options) (url string, stop func() error) {
 		n, err := r.Read(part)
 		text.Write(part[:n])
 		if m := regexp.MustCompile(`http://\S+`).FindString(text.String()); m != "" {
-			go io.Copy(io.Discard, r)
+			io.WriteString(copied, text.String())
+			go io.Copy(copied, r)
 			return m, stop
 		}
 		if err != nil {
@@ -222,18 +265,44 @@ func children(t *testing.T) map[int]string {
 	return found
 }
 
+// child is the number and the command line of the child that has word in it.
+func child(t *testing.T, word string) (pid int, line string) {
+	t.Helper()
+	for pid, line := range children(t) {
+		if strings.Contains(line, word) {
+			return pid, strings.TrimSpace(line)
+		}
+	}
+	t.Fatalf("there is no child with %s", word)
+	return 0, ""
+}
+
+// The children's words.
+const (
+	theServer = "-json-stats"
+	theBots   = "-bots-of"
+)
+
+// kill kills a child.
+func kill(t *testing.T, word string) {
+	t.Helper()
+	pid, _ := child(t, word)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// addr is the server's address, as the bots were told it.
+func addr(t *testing.T) string {
+	t.Helper()
+	_, line := child(t, theBots)
+	return line[strings.LastIndex(line, " ")+1:]
+}
+
 // A person can join the arena's server, too, and the bots stay the bots.
 func TestAPersonCanJoin(t *testing.T) {
 	url, _ := start(t, Options{Bots: 3})
 	w := watch(t, url)
 	w.until("three bots", func(v View) bool { return v.Players == 3 })
-	var server string
-	for _, c := range children(t) {
-		if strings.Contains(c, "-bots-of") {
-			server = strings.TrimSpace(c[strings.LastIndex(strings.TrimSpace(c), " "):])
-		}
-	}
-	c, err := gameclient.Dial(server, gameclient.Options{})
+	c, err := gameclient.Dial(addr(t), gameclient.Options{})
 	require.NoError(t, err)
 	defer c.Conn.Close()
 	w.until("four players", func(v View) bool { return v.Players == 4 })
@@ -242,24 +311,231 @@ func TestAPersonCanJoin(t *testing.T) {
 }
 
 func TestAServerThatDiesIsSaid(t *testing.T) {
-	url, _ := start(t, Options{Bots: 2})
+	var errs paper
+	url, _ := start(t, Options{Bots: 2, Err: &errs})
 	w := watch(t, url)
 	w.until("two bots", func(v View) bool { return v.Players == 2 })
-	for pid, c := range children(t) {
-		if strings.Contains(c, "-json-stats") {
-			p, err := os.FindProcess(pid)
-			require.NoError(t, err)
-			require.NoError(t, p.Kill())
-		}
-	}
+	kill(t, theServer)
 	v := w.until("the news", func(v View) bool { return v.Topic == "failed" })
-	assert.Contains(t, v.Say, "There is no server: the server")
+	assert.Contains(t, v.Say, "There is no server until you restart it: the server")
 	assert.Equal(t, "bad", v.Mood)
+	assert.Contains(t, errs.String(), "there is no server until you restart it in the page: the server was ended by a signal (killed)")
 	status, text, _ := ask(t, "POST", url+"stall", "ms=5")
 	assert.Equal(t, 422, status)
 	assert.Contains(t, text, "restart")
 	w.press("reset", "")
 	w.until("a new server", func(v View) bool { return v.Run == 2 && v.Players == 2 })
+}
+
+func TestBotsThatDieAreSaid(t *testing.T) {
+	var errs paper
+	url, _ := start(t, Options{Bots: 3, Err: &errs})
+	w := watch(t, url)
+	w.until("three bots", func(v View) bool { return v.Players == 3 && v.Topic == "steady" })
+	kill(t, theBots)
+	v := w.until("the news", func(v View) bool { return v.Topic == "botless" })
+	assert.Contains(t, v.Say, "The bots’ process has ended (signal: killed)")
+	assert.Equal(t, "bad", v.Mood)
+	assert.Contains(t, errs.String(), "the bots' process has ended (signal: killed). To start it anew, set the number of bots")
+	for control, form := range map[string]string{"freeze": "all=yes", "thaw": ""} {
+		status, text, _ := ask(t, "POST", url+control, form)
+		assert.Equal(t, 422, status)
+		assert.Contains(t, text, "set the number of bots, and it starts anew")
+	}
+	w.press("bots", "n=4")
+	v = w.until("four bots", func(v View) bool { return v.Topic == "steady" && strings.HasPrefix(v.Say, "4 players") })
+	assert.Equal(t, 1, v.Run, "the server went on")
+	w.press("freeze", "all=yes")
+	w.until("frozen ones", func(v View) bool { return len(v.Frozen) == 4 })
+}
+
+// What waits for an answer of the bots does not wait for bots that are gone.
+func TestNobodyWaitsForBotsThatAreGone(t *testing.T) {
+	url, _ := start(t, Options{Bots: 3})
+	w := watch(t, url)
+	w.until("three bots", func(v View) bool { return v.Players == 3 })
+	for i, c := range []struct {
+		end  func()
+		says string
+	}{
+		{func() { w.press("engine", "name=select") }, "the server has ended before the bots had done it"},
+		{func() { kill(t, theBots) }, "the bots’ process has ended"},
+	} {
+		w.until("three bots", func(v View) bool { return v.Run == i+1 && v.Players == 3 })
+		pid, _ := child(t, theBots)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		answered := make(chan string, 1)
+		go func() {
+			resp, err := http.PostForm(url+"freeze", neturl.Values{"all": {"yes"}})
+			if err != nil {
+				answered <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			text, _ := io.ReadAll(resp.Body)
+			answered <- fmt.Sprint(resp.StatusCode, " ", string(text))
+		}()
+		input, err := os.Open(fmt.Sprintf("/proc/%d/fd/0", pid))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { // the command lies in the pipe
+			n, err := unix.IoctlGetInt(int(input.Fd()), unix.TIOCINQ)
+			return err == nil && n > 0
+		}, waitFor, poll)
+		input.Close()
+		c.end()
+		assert.Contains(t, <-answered, "422 "+c.says)
+	}
+}
+
+func TestRestartsInARowKeepTheirOrder(t *testing.T) {
+	var out, errs paper
+	url, stop := start(t, Options{Bots: 2, Out: &out, Err: &errs})
+	w := watch(t, url)
+	w.until("two bots", func(v View) bool { return v.Players == 2 })
+	at := addr(t)
+	run := 1
+	for range 3 { // all together; then in the middle of a start
+		for _, engine := range []string{"select", "epoll-lt", "select", "epoll-et"} {
+			w.press("engine", "name="+engine)
+			run++
+		}
+		w.until("a start", func(v View) bool {
+			require.NotEqual(t, "failed", v.Topic, v.Say)
+			return v.Run == run && v.Topic == "starting"
+		})
+	}
+	w.until("two bots on the last of them", func(v View) bool {
+		require.NotEqual(t, "failed", v.Topic, v.Say)
+		return v.Run == run && v.Engine == "solutions/epoll-et" && v.Players == 2
+	})
+	assert.Equal(t, at, addr(t), "on the same port")
+	assert.Empty(t, errs.String())
+	assert.Equal(t, 1, strings.Count(out.String(), "play -addr"))
+	w.press("reset", "") // and the end comes into another start
+	require.NoError(t, stop())
+	assert.Empty(t, children(t))
+}
+
+func TestTheServersPortIsWhatTheTerminalSays(t *testing.T) {
+	var out, errs paper
+	url, _ := start(t, Options{Bots: 2, Out: &out, Err: &errs})
+	w := watch(t, url)
+	bots := func(run int) func(View) bool {
+		return func(v View) bool { return v.Run == run && v.Players == 2 }
+	}
+	w.until("two bots", bots(1))
+	at := addr(t)
+	assert.Contains(t, out.String(), "go run ./checker play -addr "+at+"\n")
+
+	// A start that fails costs the port nothing.
+	_, line := child(t, theServer)
+	program, _, _ := strings.Cut(line, " ")
+	require.NoError(t, os.Rename(program, program+".away"))
+	w.press("engine", "name=select")
+	v := w.until("the failure", func(v View) bool { return v.Topic == "failed" })
+	assert.Contains(t, v.Say, "no such file")
+	assert.Contains(t, errs.String(), "no such file")
+	require.NoError(t, os.Rename(program+".away", program))
+	w.press("reset", "")
+	w.until("two bots", bots(3))
+	assert.Equal(t, at, addr(t))
+	assert.Equal(t, 1, strings.Count(out.String(), "play -addr"))
+
+	// Another port is announced.
+	kill(t, theServer)
+	w.until("the news", func(v View) bool { return v.Topic == "failed" })
+	var l net.Listener
+	require.Eventually(t, func() (ok bool) { // the last of the bots may still be connected
+		var err error
+		l, err = net.Listen("tcp", at)
+		return err == nil
+	}, waitFor, poll)
+	defer l.Close()
+	w.press("reset", "")
+	w.until("two bots", bots(4))
+	assert.NotEqual(t, at, addr(t))
+	require.Eventually(t, func() bool {
+		return strings.Contains(out.String(), "The server has another address now, since somebody else has the one it had. To play along:\n\n    go run ./checker play -addr "+addr(t)+"\n")
+	}, waitFor, poll)
+}
+
+// proxy hands one connection on to addr, until it is cut.
+func proxy(t *testing.T, to string) (addr string, cut func()) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	cutting := make(chan struct{})
+	go func() {
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer near.Close()
+		far, err := net.Dial("tcp", to)
+		if err != nil {
+			return
+		}
+		defer far.Close()
+		go io.Copy(far, near)
+		go io.Copy(near, far)
+		select {
+		case <-cutting:
+		case <-t.Context().Done():
+		}
+	}()
+	return l.Addr().String(), func() { close(cutting) }
+}
+
+func TestTheSpectatorsEndIsSaid(t *testing.T) {
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := catalogue.Root(dir)
+	require.NoError(t, err)
+	program, err := gameserver.Build(t.Context(), root, t.TempDir(), true)
+	require.NoError(t, err)
+	server, err := gameserver.Start(t.Context(), program, anyPort, "epoll-et")
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	var errs paper
+	d := &director{options: Options{Err: &errs}, news: make(chan func(), 1), over: make(chan struct{})}
+	defer close(d.over)
+	addr, cut := proxy(t, server.Addr)
+	d.run = &run{server: server, where: make(chan where, 1)}
+	d.run.spectator, err = gameclient.Dial(addr, gameclient.Options{Spectator: true})
+	require.NoError(t, err)
+	go d.run.look(d)
+	<-d.run.where // it sees
+	cut()
+	(<-d.news)()
+	assert.Error(t, d.plot.blind)
+	assert.NoError(t, d.plot.broken)
+	assert.Contains(t, errs.String(), "the spectator's connection has ended: ")
+	assert.Contains(t, errs.String(), "until you restart the server there")
+
+	// The server's own end says more.
+	server.Stop()
+	d.run.blind(d, io.EOF)
+	assert.Empty(t, d.news)
+}
+
+func TestTheBrowserIsToldNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	told := filepath.Join(dir, "told")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "xdg-open"), []byte("#!/bin/sh\necho \"$*\" > '"+told+".part'; mv '"+told+".part' '"+told+"'\n"), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("DISPLAY", ":0")
+	url, _ := startOpen(t, Options{Bots: 1})
+	var text []byte
+	require.Eventually(t, func() bool {
+		var err error
+		text, err = os.ReadFile(told)
+		return err == nil
+	}, waitFor, poll)
+	token := strings.Split(url, "/")[3]
+	assert.NotContains(t, string(text), token)
+	status, page, _ := ask(t, "GET", strings.TrimSpace(string(text)), "")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, page, "<title>iolab arena</title>")
 }
 
 func TestWhatCannotStartIsSaid(t *testing.T) {
@@ -285,7 +561,7 @@ func TestWhatCannotStartIsSaid(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	err = Run(t.Context(), Options{Solution: true, Port: l.Addr().(*net.TCPAddr).Port})
-	assert.ErrorContains(t, err, "in use")
+	assert.ErrorContains(t, err, "another program listens there")
 	assert.ErrorContains(t, err, "leave -port out")
 }
 

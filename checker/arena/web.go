@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,11 +44,14 @@ func askf(format string, args ...any) error { return errAsk(fmt.Sprintf(format, 
 // controls are what can be POSTed.
 var controls = []string{"bots", "engine", "freeze", "thaw", "stall", "reset"}
 
-// The page's limits. maxStreams is how many windows can watch at once.
+// The page's limits. maxStreams is how many windows can watch at once: a browser makes no
+// more than six connections to a server, to all its windows together, and a seventh request
+// waits. Were all six streams, no control of any window would be answered.
 const (
-	maxStreams  = 16
+	maxStreams  = 5
 	maxForm     = 4 << 10
 	writeWithin = 10 * time.Second // a window that takes nothing for this long is gone
+	onceWithin  = time.Minute      // a browser that was started has asked by then
 )
 
 // web serves the page to the browser of the person who started the arena, and to
@@ -61,22 +66,34 @@ const (
 //     set one.
 //   - What changes something is a POST, and one that another page made the browser
 //     send is refused.
+//
+// And one to what other users of the machine can read: the browser is started with an
+// address in its command line, which ps shows to everybody. So that is not the page's
+// address but one for a single use, soon, which leads there. Somebody could still be
+// faster than the browser, but not unseen: then the browser is refused, and says so. (A
+// file that only its owner can read would leave no such gap, but browsers that are kept
+// in a sandbox, as Ubuntu's are, do not see it, and what they say then helps nobody.)
 type web struct {
-	token   string
-	hosts   []string // what Host may be
-	src     source
-	streams chan struct{} // one element for each open stream
-	mux     http.Handler
+	token string
+	hosts []string // what Host may be
+	src   source
+	mux   http.Handler
+
+	mu      sync.Mutex
+	once    string                // leads to the token; "": it has
+	until   time.Time             // so long
+	streams []*context.CancelFunc // of the windows that watch, the oldest first
 }
 
 // newWeb returns the handler for a server that listens on addr.
 func newWeb(addr net.Addr, src source) *web {
 	_, port, _ := net.SplitHostPort(addr.String())
 	w := &web{
-		token:   rand.Text(),
-		hosts:   []string{"127.0.0.1:" + port, "localhost:" + port},
-		src:     src,
-		streams: make(chan struct{}, maxStreams),
+		token: rand.Text(),
+		hosts: []string{"127.0.0.1:" + port, "localhost:" + port},
+		src:   src,
+		once:  rand.Text(),
+		until: time.Now().Add(onceWithin),
 	}
 	files, err := fs.Sub(page, "page")
 	if err != nil {
@@ -99,6 +116,25 @@ func newWeb(addr net.Addr, src source) *web {
 // url is the address of the page.
 func (w *web) url() string { return "http://" + w.hosts[0] + "/" + w.token + "/" }
 
+// onceURL is an address that leads to the page's once.
+func (w *web) onceURL() string { return "http://" + w.hosts[0] + "/once/" + w.once }
+
+// lead leads a browser that knows the key of onceURL to the page.
+func (w *web) lead(rw http.ResponseWriter, r *http.Request, key string) {
+	w.mu.Lock()
+	right := w.once != "" && time.Now().Before(w.until) && subtle.ConstantTimeCompare([]byte(key), []byte(w.once)) == 1
+	if right {
+		w.once = ""
+	}
+	w.mu.Unlock()
+	if !right {
+		http.Error(rw, "This address was for one use, within a minute. Open the one that go run ./checker arena has printed.\n"+
+			"If you have not used it, and the page has not opened, then somebody else on this machine was faster: end the arena, and start it with -no-open.", http.StatusForbidden)
+		return
+	}
+	http.Redirect(rw, r, w.url(), http.StatusSeeOther)
+}
+
 // policy is the page's Content-Security-Policy: its own files and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -112,9 +148,11 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); {
+	switch first, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); {
 	case r.Host != w.hosts[0] && r.Host != w.hosts[1]:
 		http.Error(rw, "this server is called "+w.hosts[0]+" and answers to no other name", http.StatusForbidden)
+	case first == "once" && r.Method == http.MethodGet:
+		w.lead(rw, r, rest)
 	case subtle.ConstantTimeCompare([]byte(first), []byte(w.token)) != 1:
 		http.Error(rw, "this page is for the address that go run ./checker arena printed: open that, with all of its path", http.StatusForbidden)
 	default:
@@ -125,14 +163,13 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 // events is the stream of views: server-sent events, because everything flows one
 // way, the browser connects again by itself, and net/http has all it takes. (A
 // WebSocket would be a library for the way back, which a POST is.)
+//
+// One window too many ends the oldest's stream, and not its own: somebody has just opened
+// it, and the oldest may be one that nobody has in view. It is told, so that it says so and
+// does not connect again.
 func (w *web) events(rw http.ResponseWriter, r *http.Request) {
-	select {
-	case w.streams <- struct{}{}:
-		defer func() { <-w.streams }()
-	default:
-		http.Error(rw, fmt.Sprintf("%d windows are watching already: close one", maxStreams), http.StatusServiceUnavailable)
-		return
-	}
+	ctx, leave := w.enter(r.Context())
+	defer leave()
 	rw.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(rw)
 	send := func(format string, args ...any) error {
@@ -145,9 +182,31 @@ func (w *web) events(rw http.ResponseWriter, r *http.Request) {
 	err := send("retry: 1000\n\n")
 	for seen := uint64(0); err == nil; {
 		var view []byte
-		if view, seen, err = w.src.Next(r.Context(), seen); err == nil {
+		if view, seen, err = w.src.Next(ctx, seen); err == nil {
 			err = send("id: %d\ndata: %s\n\n", seen, view) // JSON has no line breaks
 		}
+	}
+	if ctx.Err() != nil && r.Context().Err() == nil {
+		send("event: crowded\ndata: %d\n\n", maxStreams)
+	}
+}
+
+// enter adds a stream, and ends the oldest if that is one too many. The stream is to end
+// with the context, and then call leave.
+func (w *web) enter(ctx context.Context) (_ context.Context, leave func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.streams = append(w.streams, &cancel)
+	if len(w.streams) > maxStreams {
+		(*w.streams[0])()
+		w.streams = w.streams[1:]
+	}
+	return ctx, func() {
+		cancel()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.streams = slices.DeleteFunc(w.streams, func(c *context.CancelFunc) bool { return c == &cancel })
 	}
 }
 

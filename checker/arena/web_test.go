@@ -3,14 +3,22 @@ package arena
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"iolab/checker/gameserver"
 )
 
 // ask sends one and returns the status and the body.
@@ -175,29 +183,100 @@ func TestASlowWindowGetsTheLatest(t *testing.T) {
 	assert.EqualValues(t, 3, seen)
 }
 
-func TestWindowsAreLimited(t *testing.T) {
+func TestOneWindowTooManyEndsTheOldest(t *testing.T) {
 	f := newFake()
 	w := serve(t, f)
 	f.publish([]byte("{}"))
-	var open []*http.Response
-	for range maxStreams {
+	watch := func() *bufio.Reader {
 		resp, err := http.Get(w.url() + "events")
 		require.NoError(t, err)
-		defer resp.Body.Close()
-		assert.Equal(t, 200, resp.StatusCode)
-		open = append(open, resp)
+		t.Cleanup(func() { resp.Body.Close() })
+		require.Equal(t, 200, resp.StatusCode)
+		in := bufio.NewReader(resp.Body)
+		hears(t, in, "data: {}\n")
+		return in
 	}
-	status, text, _ := ask(t, "GET", w.url()+"events", "")
-	assert.Equal(t, 503, status)
-	assert.Contains(t, text, "close one")
-	open[0].Body.Close()
-	require.Eventually(t, func() bool {
-		f.publish([]byte("{}"))
-		resp, err := http.Get(w.url() + "events")
-		require.NoError(t, err)
-		resp.Body.Close()
-		return resp.StatusCode == 200
-	}, waitFor, poll, "a closed window makes room")
+	oldest, second := watch(), watch()
+	for range maxStreams - 2 {
+		watch()
+	}
+	newest := watch()
+	hears(t, oldest, "event: crowded\n")
+	hears(t, oldest, "data: 5\n")
+	_, err := io.ReadAll(oldest)
+	require.NoError(t, err, "and its stream ends")
+	f.publish([]byte("1"))
+	hears(t, second, "data: 1\n")
+	hears(t, newest, "data: 1\n")
+}
+
+// hears reads up to a line.
+func hears(t *testing.T, in *bufio.Reader, want string) {
+	t.Helper()
+	for {
+		line, err := in.ReadString('\n')
+		require.NoError(t, err, "%q should come", want)
+		if line == want {
+			return
+		}
+	}
+}
+
+func TestAWindowThatIsClosedMakesRoom(t *testing.T) {
+	w := newWeb(&net.TCPAddr{}, newFake())
+	first, _ := w.enter(t.Context())
+	for range 3 * maxStreams {
+		_, leave := w.enter(t.Context())
+		leave()
+	}
+	assert.NoError(t, first.Err())
+	assert.Len(t, w.streams, 1)
+}
+
+func TestTheBrowsersAddressIsForOneUse(t *testing.T) {
+	w := serve(t, newFake())
+	once := w.onceURL()
+	assert.NotContains(t, once, w.token, "it may be read by anybody")
+	for _, wrong := range []string{once + "x", once[:len(once)-1], "http://" + w.hosts[0] + "/once/", "http://" + w.hosts[0] + "/once"} {
+		status, text, _ := ask(t, "GET", wrong, "")
+		assert.Equal(t, 403, status, wrong)
+		assert.NotContains(t, text, w.token)
+	}
+	status, _, _ := ask(t, "POST", once, "")
+	assert.Equal(t, 403, status)
+	status, _, _ = ask(t, "GET", once, "", func(r *http.Request) { r.Host = "rebound.example" })
+	assert.Equal(t, 403, status)
+
+	status, text, _ := ask(t, "GET", once, "")
+	assert.Equal(t, 200, status, "what was wrong has not spent it")
+	assert.Contains(t, text, "<title>iolab arena</title>")
+	status, text, h := ask(t, "GET", once, "")
+	assert.Equal(t, 403, status)
+	assert.Contains(t, text, "was for one use")
+	assert.NotContains(t, text+fmt.Sprint(h), w.token)
+	status, _, _ = ask(t, "GET", "http://"+w.hosts[0]+"/once/", "") // which is what is left of it
+	assert.Equal(t, 403, status)
+
+	w = serve(t, newFake())
+	w.until = time.Now()
+	status, _, _ = ask(t, "GET", w.onceURL(), "")
+	assert.Equal(t, 403, status, "too late")
+}
+
+func TestWhyThePageCannotHaveAPort(t *testing.T) {
+	assert.EqualError(t, portError(80, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}),
+		"the page cannot have port 80: this system keeps it for the superuser, like most ports below 1024. Choose another, as in -port 8080, or leave -port out, and a free one is taken")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = listenPage(l.Addr().(*net.TCPAddr).Port)
+	assert.ErrorContains(t, err, "leave -port out")
+	assert.Equal(t, 3, gameserver.Status(err))
+	for _, port := range []int{-1, 65536} {
+		_, err := listenPage(port)
+		assert.ErrorContains(t, err, "there is no port "+strconv.Itoa(port))
+		assert.Equal(t, 2, gameserver.Status(err))
+	}
 }
 
 func TestTheURLIsThePrintedOne(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"iolab/checker/probe"
@@ -63,7 +64,11 @@ func main() {
 	if o.crowd != "" {
 		err = crowd(o, os.Stdin, os.Stdout)
 	} else {
-		err = run(o)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
+		if err = run(ctx, o); ctx.Err() != nil {
+			os.Exit(interrupted) // without a word, as the checker does
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gamebench:", err)
@@ -71,7 +76,12 @@ func main() {
 	}
 }
 
-func run(o options) error {
+// interrupted is the exit status after Ctrl-C, the same as the checker's.
+const interrupted = 130
+
+// run measures one engine after the other. When ctx is done it returns soon, and the
+// crowd's process is gone by then.
+func run(ctx context.Context, o options) error {
 	if o.players < 1 || o.seconds < 1 || o.answer < 1 {
 		return errors.New("-players, -seconds and -answer should be at least 1")
 	}
@@ -90,21 +100,23 @@ func run(o options) error {
 			}
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if !o.json {
-		fmt.Printf("%d players, %d Hz, %d seconds each, a world of %d by %d tiles, interest %v, deltas %v, %d inputs and acks a second each, %s/%s, %d processors\n\n",
-			o.players, o.rate, o.seconds, o.size, o.size, o.interest, !o.full, o.rate/o.answer, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-		fmt.Printf("%-20s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "bytes", "replaced", "CPU")
-	}
+	var chosen []engines.Engine
 	for _, name := range names {
 		e, err := engines.Find(name, engines.Solutions)
 		if err != nil {
 			return err
 		}
+		chosen = append(chosen, e)
+	}
+	if !o.json {
+		fmt.Printf("%d players, %d Hz, %d seconds each, a world of %d by %d tiles, interest %v, deltas %v, %d inputs and acks a second each, %s/%s, %d processors\n\n",
+			o.players, o.rate, o.seconds, o.size, o.size, o.interest, !o.full, o.rate/o.answer, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+		fmt.Printf("%-20s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "bytes", "replaced", "CPU")
+	}
+	for _, e := range chosen {
 		r, err := measure(ctx, e, o)
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return ctx.Err()
 		}
 		if err != nil {
 			fmt.Printf("%-20s %v\n", e.Name, err)
@@ -273,7 +285,9 @@ func measure(ctx context.Context, e engines.Engine, o options) (r result, err er
 	}
 	in.Close()
 	var seen []receipt
-	if err := json.NewDecoder(lines).Decode(&seen); err != nil && !errors.Is(err, io.EOF) {
+	if err := json.NewDecoder(lines).Decode(&seen); errors.Is(err, io.EOF) {
+		return r, errors.New("the players' process ended before it had said what they saw; without them nothing was measured")
+	} else if err != nil {
 		return r, fmt.Errorf("what the players say cannot be read: %w", err)
 	}
 	return report(e, o, from, to, seen), nil

@@ -1,6 +1,7 @@
 package gameclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -26,17 +27,37 @@ type Options struct {
 	Timeout   time.Duration // for connecting and joining; default ten seconds
 }
 
-// Dial connects to a server, joins, and waits for the welcome. A server that does not
-// want the client makes it return a [Refusal].
+// Dial is DialContext with a context that is never done.
 func Dial(addr string, o Options) (*Client, error) {
+	return DialContext(context.Background(), addr, o)
+}
+
+// DialContext connects to a server, joins, and waits for the welcome. A server that does
+// not want the client makes it return a [Refusal]. When ctx is done before the welcome has
+// come, it returns ctx's error at once; afterwards ctx means nothing to the client.
+func DialContext(ctx context.Context, addr string, o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
-	conn, err := net.DialTimeout("tcp", addr, o.Timeout)
+	c, err := dial(ctx, addr, o)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // and not that something was closed
+	}
+	return c, err
+}
+
+func dial(ctx context.Context, addr string, o Options) (*Client, error) {
+	dialer := net.Dialer{Timeout: o.Timeout}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	// Closed and not given a deadline: Enter sets one of its own.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	c, err := Enter(conn, o)
+	if !stop() && err == nil {
+		err = ctx.Err() // the welcome has come, and the connection is closed
+	}
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -40,26 +41,45 @@ var ErrInterrupted = errors.New("interrupted")
 
 // Run plays until q is pressed, the server ends, or ctx is done.
 func Run(ctx context.Context, o Options) error {
-	if o.For > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.For)
-		defer cancel()
-	}
 	g := &game{options: o, addr: o.Addr}
-	if o.Addr == "" {
+	if o.Addr != "" {
+		if _, _, err := net.SplitHostPort(o.Addr); err != nil {
+			return &gameserver.UsageError{Text: fmt.Sprintf("-addr wants a host and a port, as in 127.0.0.1:7000, and not %q", o.Addr)}
+		}
+	} else {
 		stop, err := g.serve(ctx)
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
-	client, err := gameclient.Dial(g.addr, gameclient.Options{})
-	if err != nil {
-		return g.lost(fmt.Errorf("joining the game on %s: %w", g.addr, err))
+	client, err := gameclient.DialContext(ctx, g.addr, gameclient.Options{})
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			client.Conn.Close()
+		}
+		return ErrInterrupted
+	case err != nil:
+		return g.lost(g.notJoined(err))
 	}
 	defer client.Conn.Close()
 	g.join(client)
-	if why := notDrawable(o); why != "" {
+	if o.For > 0 { // from now: to build a server takes what it takes
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.For)
+		defer cancel()
+	}
+	why := notDrawable(o)
+	if why == "" {
+		restore, err := drawOn(o.Out)
+		if err != nil {
+			why = fmt.Sprintf("play: this console cannot be drawn on (%v), so one command a line (help shows them).", err)
+		} else {
+			defer restore()
+		}
+	}
+	if why != "" {
 		fmt.Fprintln(o.Err, why)
 		err = g.lines(ctx)
 	} else {
@@ -71,6 +91,24 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// notJoined is the error of a game that cannot be joined, with what to do about it.
+func (g *game) notJoined(err error) error {
+	var network net.Error
+	var refusal gameclient.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return fmt.Errorf("joining the game on %s: the server says: %w", g.addr, err)
+	case !errors.As(err, &network): // whoever is there was heard
+		err = fmt.Errorf("what listens there does not speak the game's protocol (%w)", err)
+	case network.Timeout():
+		err = fmt.Errorf("there is no answer (%w)", err)
+	}
+	if g.server != nil {
+		return fmt.Errorf("joining the game on %s: %w", g.addr, err)
+	}
+	return fmt.Errorf("joining the game on %s: %w. Is it a game server's address? Without -addr a server is started", g.addr, err)
+}
+
 // notDrawable says why there is nothing to draw on, if there is not.
 func notDrawable(o Options) string {
 	switch {
@@ -78,7 +116,7 @@ func notDrawable(o Options) string {
 		return "play: the keyboard is not a terminal, so one command a line (help shows them)."
 	case !term.IsTerminal(int(o.Out.Fd())):
 		return "play: the output is not a terminal, so one command a line (help shows them)."
-	case os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && !windows:
+	case os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && !onWindows:
 		return "play: this terminal cannot be drawn on (TERM=" + os.Getenv("TERM") + "), so one command a line (help shows them)."
 	}
 	return ""
@@ -130,6 +168,7 @@ type game struct {
 	until  time.Time // so long
 	pinged time.Time // when the last ping went
 	ping   time.Duration
+	heard  time.Time // when the last frame came
 }
 
 // frame is what the server sent, or why it sends no more.
@@ -141,7 +180,7 @@ type frame struct {
 
 func (g *game) join(c *gameclient.Client) {
 	g.client, g.walls, g.sequence = c, gameclient.Walls(c.Welcome), c.Welcome.Sequence
-	g.ping = -1
+	g.ping, g.heard = -1, time.Now()
 	g.frames = make(chan frame, 64)
 	go g.guarded(func() {
 		for {
@@ -156,8 +195,12 @@ func (g *game) join(c *gameclient.Client) {
 
 // take takes in a frame. An error is the end of the game.
 func (g *game) take(f frame) error {
+	g.heard = time.Now()
 	switch {
 	case f.err != nil:
+		if errors.Is(f.err, io.EOF) {
+			return g.lost(fmt.Errorf("the connection to %s is lost: the server has closed it without a word, or has ended", g.addr))
+		}
 		return g.lost(fmt.Errorf("the connection to %s is lost: %w", g.addr, f.err))
 	case f.t == gameclient.Snapshot:
 		h, err := g.view.Apply(f.body)

@@ -3,6 +3,7 @@ package play
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -255,13 +256,86 @@ func TestEveryWayOutPutsTheTerminalRight(t *testing.T) {
 		a := sit(t, nil, "-addr", s.Addr, "-for", "300ms")
 		a.ends(0)
 	})
+	t.Run("the server's death", func(t *testing.T) {
+		s := serve(t)
+		a := sit(t, nil, "-addr", s.Addr)
+		a.shows("ping")
+		require.NoError(t, syscall.Kill(s.PID(), syscall.SIGSTOP))
+		a.shows(`the server has said nothing for \d+ s`)
+		require.NoError(t, syscall.Kill(s.PID(), syscall.SIGKILL))
+		a.ends(3)
+		a.says(`play: the connection to .* is lost: `)
+	})
 	t.Run("the server's end", func(t *testing.T) {
 		a := sit(t, nil, "-addr", s.Addr)
 		a.shows("ping")
 		s.Stop()
 		a.ends(3)
-		a.says(`play: (the server on .* says: |the connection to .* is lost)`)
+		a.says(`play: (the server on .* says: |the connection to .* is lost: )`)
 	})
+}
+
+// late is a server that hands each client on to addr after a while.
+func late(t *testing.T, addr string, after time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer near.Close()
+				time.Sleep(after)
+				far, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				defer far.Close()
+				go io.Copy(far, near)
+				io.Copy(near, far)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestTheTimeBeginsWithTheGame(t *testing.T) {
+	const joining, playing = 300 * time.Millisecond, 1200 * time.Millisecond
+	s := serve(t)
+	for _, env := range [][]string{nil, {"TERM=dumb"}} {
+		begin := time.Now()
+		a := sit(t, env, "-addr", late(t, s.Addr, joining), "-for", playing.String())
+		<-a.gone
+		assert.Equal(t, 0, a.cmd.ProcessState.ExitCode(), a.tail())
+		assert.GreaterOrEqual(t, time.Since(begin), joining+playing)
+	}
+}
+
+func TestCtrlCWhileJoining(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // and never a word from it
+	require.NoError(t, err)
+	defer l.Close()
+	for name, do := range map[string]func(*seat){
+		"Ctrl-C":  func(a *seat) { a.press("\x03") },
+		"SIGTERM": func(a *seat) { a.cmd.Process.Signal(syscall.SIGTERM) },
+	} {
+		a := sit(t, nil, "-addr", l.Addr().String())
+		conn, err := l.Accept()
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.ReadFull(conn, make([]byte, len(gameclient.AppendJoin(nil, 0, gameclient.Token{}))))
+		require.NoError(t, err)
+		begin := time.Now()
+		do(a)
+		<-a.gone
+		assert.Equal(t, 130, a.cmd.ProcessState.ExitCode(), name)
+		assert.Equal(t, a.before, *a.termios(), name)
+		assert.NotContains(t, a.all(), "play:", name)
+		assert.Less(t, time.Since(begin), 9*time.Second, "%s: before the ten seconds that a server has to answer", name)
+	}
 }
 
 func TestAPanicPutsTheTerminalRight(t *testing.T) {
@@ -376,7 +450,23 @@ func TestLines(t *testing.T) {
 func TestNoServerThere(t *testing.T) {
 	_, errs, status := talk(t, "q\n", "-addr", "127.0.0.1:1")
 	assert.Equal(t, 3, status)
-	assert.Contains(t, errs, "joining the game on 127.0.0.1:1: ")
+	assert.Regexp(t, `joining the game on 127\.0\.0\.1:1: .*refused\. Is it a game server's address\? Without -addr a server is started`, errs)
+	_, errs, status = talk(t, "q\n", "-addr", "localhost")
+	assert.Equal(t, 2, status)
+	assert.Contains(t, errs, `-addr wants a host and a port, as in 127.0.0.1:7000, and not "localhost"`)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer other.Close()
+	go func() {
+		if conn, err := other.Accept(); err == nil {
+			io.WriteString(conn, "SSH-2.0-other\r\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	}()
+	_, errs, status = talk(t, "q\n", "-addr", other.Addr().String())
+	assert.Equal(t, 3, status)
+	assert.Contains(t, errs, "what listens there does not speak the game's protocol")
 	_, errs, status = talk(t, "q\n", "-solution", "-engine", "epol-lt")
 	assert.Equal(t, 2, status)
 	assert.Contains(t, errs, "did you mean solutions/epoll-lt?")
@@ -384,7 +474,7 @@ func TestNoServerThere(t *testing.T) {
 
 // view is a game with these players, the first of whom is this one.
 func view(players ...gameclient.Player) *game {
-	g := &game{addr: "127.0.0.1:7000", ping: 1500 * time.Microsecond, client: &gameclient.Client{}}
+	g := &game{addr: "127.0.0.1:7000", ping: 1500 * time.Microsecond, heard: time.Now(), client: &gameclient.Client{}}
 	g.client.Welcome = gameclient.WelcomeBody{ID: players[0].ID, Width: 32, Height: 32, Rate: 60}
 	g.walls = make([][]bool, 32)
 	for y := range g.walls {
@@ -423,6 +513,14 @@ func TestTheWorldAroundThePlayer(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []other{{2, 3, -1}, {3, 27, -1}}, g.others())
+
+	g.options.ASCII = false // and still without colours
+	text := string(g.render(20, 7))
+	assert.Equal(t, 1, strings.Count(text, unicodeGlyphs.me), "the player is told from the others by more than colour")
+	assert.Equal(t, 1, strings.Count(text, unicodeGlyphs.other))
+
+	g.heard = time.Now().Add(-7 * time.Second)
+	assert.Contains(t, string(g.render(80, 7)), "the server has said nothing for 7 s  ·  2 others")
 }
 
 func TestKeysOfManyTerminals(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 	pressLasts = 350 * time.Millisecond
 	drawEvery  = 33 * time.Millisecond
 	pingEvery  = time.Second
+	silentFor  = 2 * time.Second // a server that sends nothing for longer is said to
 )
 
 // What is written to a terminal that can be drawn on (ECMA-48, and xterm's alternate
@@ -113,7 +114,7 @@ func (g *game) draw() error {
 type glyphs struct{ wall, floor, me, other, dot string }
 
 var (
-	unicodeGlyphs = glyphs{"██", "  ", "●", "●", "·"}
+	unicodeGlyphs = glyphs{"██", "  ", "●", "○", "·"} // not told apart by colour alone
 	asciiGlyphs   = glyphs{"##", "  ", "@", "o", "-"}
 )
 
@@ -221,6 +222,9 @@ func (g *game) status(look glyphs) []string {
 	where := "waiting for the first snapshot"
 	if here {
 		where = fmt.Sprintf("you are player %d at %.1f, %.1f", me.ID, tiles(me.X), tiles(me.Y))
+	}
+	if silent := time.Since(g.heard); silent > silentFor {
+		where = fmt.Sprintf("the server has said nothing for %.0f s", silent.Seconds())
 	}
 	ping := "?"
 	if g.ping >= 0 {

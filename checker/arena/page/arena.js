@@ -91,6 +91,13 @@ stream.onerror = () => {
   if (view) say({ topic: 'gone', mood: 'bad', say: 'The arena has ended, or does not answer. Start it again with go run ./checker arena, and open the address it prints.' });
 };
 
+// A browser makes six connections to a server, and a stream is one. The oldest window gives
+// its own up; the controls work on.
+stream.addEventListener('crowded', e => {
+  stream.close();
+  say({ topic: 'crowded', mood: 'bad', say: `${e.data} newer windows show the arena, and a browser has no connections for more: this one shows what it last saw. Close another, and reload this one.` });
+});
+
 function addSample(v, last) {
   const s = { ...v.stats, at: performance.now() };
   const grown = field => last ? Math.max(0, v.stats[field] - last[field]) : 0;
