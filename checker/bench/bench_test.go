@@ -192,10 +192,11 @@ func TestAnUnwrittenServerIsSaid(t *testing.T) {
 		Scenarios: []Scenario{{Connections: 2, Depth: 1, Size: 32}}})
 	require.NoError(t, err)
 	assert.Contains(t, r.Rows[0].Problem, "does not start")
-	v := &server{}
-	v.stdout.WriteString("debug\n{}\n{\"Accepts\":3,\"Calls\":{\"read\":7}}\nbye")
-	require.NotNil(t, v.counters())
-	assert.EqualValues(t, 7, v.counters().Calls["read"])
+	v := newServer(nil)
+	v.hear(strings.NewReader("debug\n{}\n" + strings.Repeat("x", 1<<20) + "\n{\"Accepts\":3,\"Calls\":{\"read\":7}}\nbye"))
+	require.NotNil(t, v.last)
+	assert.EqualValues(t, 7, v.last.Calls["read"])
+	assert.EqualValues(t, 7, (<-v.counts).Calls["read"])
 	v = &server{tail: []string{`level=ERROR msg="step 01.1 is not written yet: Engine.listen"`}}
 	assert.Equal(t, "step 01.1 is not written yet: Engine.listen", v.lastWords())
 }

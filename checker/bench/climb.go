@@ -144,7 +144,7 @@ func (r *rise) startServers(n int) error {
 // own.
 func (r *rise) connect(n int) (p *load.Process, connected int, err error) {
 	return load.Start(r.b.Exe, load.Spec{Addr: r.servers[0].addr, Idle: n, Source: len(r.loads), Size: 8, Patience: climbing},
-		func(cmd *exec.Cmd) error { return startOn(cmd, nil) })
+		func(cmd *exec.Cmd) error { return startOn(cmd, nil, false) })
 }
 
 // own is the servers' resident memory.
