@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -200,7 +201,7 @@ func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
 	asked := n.Connections != nil || n.Depth != nil || o.Rate > 0
 	if n.Connections == nil {
 		n.Connections = []int{50, 1000}
-		if o.Thorough {
+		if o.Thorough && Fit() >= 10_000 {
 			n.Connections = []int{50, 1000, 10_000}
 		}
 	}
@@ -229,6 +230,38 @@ func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
 	return p, nil
 }
 
+// Needs is the most connections that p has at once.
+func (p Plan) Needs() int {
+	most := p.Memory
+	for _, sc := range p.Scenarios {
+		most = max(most, sc.all())
+	}
+	return most
+}
+
+// ownFDs is how many descriptors a server, or the clients, may have beside those of their
+// connections.
+const ownFDs = 100
+
+// Fit is how many connections a process may have here, going by RLIMIT_NOFILE.
+func Fit() int {
+	if limit := fileLimit(); limit > 0 {
+		return max(int(limit)-ownFDs, 0)
+	}
+	return math.MaxInt
+}
+
+// fits says so if p needs more connections than a process may have.
+func (p Plan) fits() error {
+	n := p.Needs()
+	if n <= Fit() {
+		return nil
+	}
+	return fmt.Errorf("%s connections %w: the server and the clients need a descriptor for each, and %d of their own, and RLIMIT_NOFILE allows a process %s. "+
+		"Take fewer, or raise it as root (ulimit -n %d in the shell from which you start this; LimitNOFILE= of a service; --ulimit nofile= of a container)",
+		thousands(float64(n)), ErrCannot, ownFDs, thousands(float64(fileLimit())), n+ownFDs)
+}
+
 // Bench measures. The goroutine that calls its methods must be locked to its thread: see
 // startOn.
 type Bench struct {
@@ -246,6 +279,9 @@ type Bench struct {
 // Run measures what plan says. What a subject cannot do is in its rows; an error is for
 // the whole.
 func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
+	if err := plan.fits(); err != nil {
+		return nil, err
+	}
 	if err := b.build(ctx, plan); err != nil {
 		return nil, err
 	}

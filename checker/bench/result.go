@@ -50,10 +50,12 @@ func (r *Result) Save(root string) error {
 	if err != nil {
 		return err
 	}
-	r.File = filepath.Join(dir, name+".json")
-	if err := os.WriteFile(r.File, append(text, '\n'), 0o644); err != nil {
+	file := filepath.Join(dir, name+".json")
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		os.Remove(file) // a part of one would not be a result
 		return fmt.Errorf("the result cannot be kept: %w", err)
 	}
+	r.File = file
 	return nil
 }
 

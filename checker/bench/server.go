@@ -211,6 +211,9 @@ func (v *server) ask() *Counters {
 	return nil
 }
 
+// startWithin is how long a server may take to say where it listens.
+var startWithin = 30 * time.Second // a test has less time
+
 // await waits until the server says where it listens.
 func (v *server) await() (err error) {
 	select {
@@ -222,9 +225,9 @@ func (v *server) await() (err error) {
 		return nil
 	case <-v.gone:
 		return fmt.Errorf("it does not start: %s", v.lastWords())
-	case <-time.After(30 * time.Second):
+	case <-time.After(startWithin):
 		v.kill()
-		return fmt.Errorf("it has not said within 30 s where it listens: %s", v.lastWords())
+		return fmt.Errorf("it has not said within %v where it listens: %s", startWithin, v.lastWords())
 	}
 }
 
