@@ -12,11 +12,17 @@ a goroutine for each connection) or gnet; flags for the server may follow in quo
 in "solution/03 -loops 2". Without one: your complete lessons, the solutions that are
 native here, and net.
 
-  bench               the subjects take turns; medians of the rounds, under a minute
+  bench               the subjects take turns; medians of the rounds; about a minute
   bench table         one row for each model: connections, latency, cost, how it runs here
   bench plots         measures and draws the figures that the lessons show
   bench scale         climbs until a limit is met, and names it
   bench compare A B   what changed between two results (default: the last two)
+
+Messages a second, processor time and system calls are those of the window alone. Calls
+are the server's own count of all its engine's calls, for its connections too (epoll_ctl,
+accept, close); those of Go's runtime are not in it. In an open loop (-rate) what was due
+and not answered in the window is said. A server that answers nothing for five seconds is
+a failure, as is one whose connections do not fit RLIMIT_NOFILE.
 
 Results are kept in .iolab/bench.`
 

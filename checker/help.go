@@ -83,14 +83,19 @@ reset     {"lesson", "backup", "files": []}
 solution  {"lesson", "shown", "diff"}
 bench     {"kind", "time", "machine", "rounds", "window_seconds", "pinned",
            "rows": [{"subject", "runs", "scenario", "samples": [], "problem"}],
-           "memory": [{"subject", "connections", "bytes_per_connection"}],
+           "memory": [{"subject", "connections", "grown_bytes",
+           "bytes_per_connection", "fixed_bytes", "problem"}],
            "table": [{"model", "platform", "runs", "climb", "paced", "full"}],
            "echo": {"connections", "rows"}, "climbs": [{"subject", "processes",
            "clients", "connections", "again", "limit", "seconds", "own_bytes",
-           "kernel_bytes"}]}                    plots: {"result", "files"}
+           "kernel_bytes"}], "error", "exit"}   plots: {"result", "files"}
           times in microseconds; a processor time of one for a message is one second
-          for a million; -check-syscalls: {"checked": [{"subject", "call", "counted",
-          "kernel", "ok"}]}; compare: {"a", "b", "notes", "changes": []}
+          for a million; a sample of an open loop has "due", "sent" and "answered", of
+          the messages that were due in the window, and "lost"; error and exit: a part
+          was not measured, or not kept; -check-syscalls: {"checked": [{"subject",
+          "call", "counted", "kernel", "ok"}], "error", "exit"}; compare: {"a", "b",
+          "notes", "changes": [{"subject", "scenario", "what", "a", "b", "percent",
+          "chance", "clear", "few"}]}
 doctor    {"checks": [{"name", "state": "ok|warning|problem|info", "value",
            "means", "cure"}], "settings": [{"name", "now", "wanted", "does",
            "enough"}]}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -73,12 +74,15 @@ type Sample struct {
 	System float64 `json:"server_system_us"`
 	Share  float64 `json:"server_share"` // of a processor
 
-	Calls map[string]float64 `json:"calls,omitempty"` // of the system for a message, connections' own left out
+	Calls map[string]float64 `json:"calls,omitempty"` // of the system for a message, in the window, all that the engine counts
 
 	LoadCPU   float64 `json:"load_cpu_us"` // the clients' processor time for a message
 	LoadShare float64 `json:"load_share"`
 	LateP99   float64 `json:"late_p99_us,omitempty"` // open loop: how late the clients were themselves
-	Lost      int64   `json:"lost,omitempty"`        // open loop: not back at all
+	Due       int64   `json:"due,omitempty"`         // open loop: messages that were due in the window,
+	Sent      int64   `json:"sent,omitempty"`        // that were sent in it,
+	Answered  int64   `json:"answered,omitempty"`    // and that came back in it
+	Lost      int64   `json:"lost,omitempty"`        // open loop: not back five seconds after
 	Connects  float64 `json:"connects_per_second,omitempty"`
 }
 
@@ -94,7 +98,7 @@ type Row struct {
 }
 
 // Median is the median of each figure over the samples, User and System in the proportion
-// that they have over all.
+// that they have over all; Due, Sent and Answered are sums, Lost is the most.
 func (r Row) Median() Sample {
 	m := Sample{Calls: map[string]float64{}}
 	for _, f := range fields {
@@ -109,6 +113,7 @@ func (r Row) Median() Sample {
 			}
 		}
 		m.Lost = max(m.Lost, s.Lost)
+		m.Due, m.Sent, m.Answered = m.Due+s.Due, m.Sent+s.Sent, m.Answered+s.Answered
 	}
 	if total > 0 { // the kernel tells the two apart by samples, of which one round has few
 		m.User = m.CPU * user / total
@@ -157,7 +162,9 @@ func median(all []float64) float64 {
 type Memory struct {
 	Subject     string  `json:"subject"`
 	Connections int     `json:"connections"`
-	PerConn     float64 `json:"bytes_per_connection"` // growth of the resident memory
+	Grown       int64   `json:"grown_bytes"`          // growth of the resident memory with all of them
+	PerConn     float64 `json:"bytes_per_connection"` // and for each
+	Fixed       int64   `json:"fixed_bytes"`          // growth before that, with the first messages, whatever the number of connections
 	Problem     string  `json:"problem,omitempty"`
 }
 
@@ -178,7 +185,7 @@ func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Subjects: subjects, Rounds: o.Rounds, Window: o.Window, Memory: o.Memory, Cores: o.ServerCores}
-	rounds, window := 3, 400*time.Millisecond
+	rounds, window := 4, 400*time.Millisecond // with three rounds no difference could be told from chance
 	if o.Thorough {
 		rounds, window = 7, 2*time.Second
 	}
@@ -194,7 +201,7 @@ func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
 	asked := n.Connections != nil || n.Depth != nil || o.Rate > 0
 	if n.Connections == nil {
 		n.Connections = []int{50, 1000}
-		if o.Thorough {
+		if o.Thorough && Fit() >= 10_000 {
 			n.Connections = []int{50, 1000, 10_000}
 		}
 	}
@@ -223,6 +230,38 @@ func NewPlan(o *options.Options, subjects []Subject) (Plan, error) {
 	return p, nil
 }
 
+// Needs is the most connections that p has at once.
+func (p Plan) Needs() int {
+	most := p.Memory
+	for _, sc := range p.Scenarios {
+		most = max(most, sc.all())
+	}
+	return most
+}
+
+// ownFDs is how many descriptors a server, or the clients, may have beside those of their
+// connections.
+const ownFDs = 100
+
+// Fit is how many connections a process may have here, going by RLIMIT_NOFILE.
+func Fit() int {
+	if limit := fileLimit(); limit > 0 {
+		return max(int(limit)-ownFDs, 0)
+	}
+	return math.MaxInt
+}
+
+// fits says so if p needs more connections than a process may have.
+func (p Plan) fits() error {
+	n := p.Needs()
+	if n <= Fit() {
+		return nil
+	}
+	return fmt.Errorf("%s connections %w: the server and the clients need a descriptor for each, and %d of their own, and RLIMIT_NOFILE allows a process %s. "+
+		"Take fewer, or raise it as root (ulimit -n %d in the shell from which you start this; LimitNOFILE= of a service; --ulimit nofile= of a container)",
+		thousands(float64(n)), ErrCannot, ownFDs, thousands(float64(fileLimit())), n+ownFDs)
+}
+
 // Bench measures. The goroutine that calls its methods must be locked to its thread: see
 // startOn.
 type Bench struct {
@@ -240,6 +279,9 @@ type Bench struct {
 // Run measures what plan says. What a subject cannot do is in its rows; an error is for
 // the whole.
 func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
+	if err := plan.fits(); err != nil {
+		return nil, err
+	}
 	if err := b.build(ctx, plan); err != nil {
 		return nil, err
 	}
@@ -271,7 +313,7 @@ func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
 			if row.Problem != "" {
 				continue
 			}
-			sample, err := b.measure(plan.Subjects[n%len(plan.Subjects)], row.Scenario)
+			sample, err := b.measure(ctx, plan.Subjects[n%len(plan.Subjects)], row.Scenario)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -288,13 +330,13 @@ func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
 	}
 	for i := range r.Rows {
 		if row := &r.Rows[i]; row.Empty == plan.Rounds {
-			row.Problem = "no message came back in any round: the machine is too busy, or the window too short"
+			row.Problem = "no message came back in the window of any round, and all of them later: the window is too short for this server on this machine"
 		}
 	}
 	if plan.Memory > 0 {
 		for _, s := range plan.Subjects {
 			b.step("memory of " + s.Name)
-			r.Memory = append(r.Memory, b.memory(s, plan.Memory))
+			r.Memory = append(r.Memory, b.memory(ctx, s, plan.Memory))
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -352,21 +394,29 @@ type pair struct {
 	server    *server
 	load      *load.Process
 	connected int
+	release   func() bool // of the load from its context
 }
 
 // pair starts a server and connects its clients; see load.Start about an error.
-func (b *Bench) pair(s Subject, spec load.Spec) (*pair, error) {
+func (b *Bench) pair(ctx context.Context, s Subject, spec load.Spec) (*pair, error) {
 	v, err := startServer(s, b.programs[s.Name], b.serverCores())
 	if err != nil {
 		return nil, err
 	}
-	return b.connect(v, spec)
+	return b.connect(ctx, v, spec)
 }
 
-func (b *Bench) connect(v *server, spec load.Spec) (p *pair, err error) {
-	p = &pair{server: v}
+// connect connects clients to v, which are killed when ctx is cancelled.
+func (b *Bench) connect(ctx context.Context, v *server, spec load.Spec) (p *pair, err error) {
+	p = &pair{server: v, release: func() bool { return true }}
 	spec.Addr, spec.Server = v.addr, v.pid()
-	p.load, p.connected, err = load.Start(b.Exe, spec, b.startLoad)
+	p.load, p.connected, err = load.Start(b.Exe, spec, func(cmd *exec.Cmd) error {
+		err := startOn(cmd, b.loadCores(), false)
+		if err == nil {
+			p.release = context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+		}
+		return err
+	})
 	return p, p.explain(err)
 }
 
@@ -382,43 +432,64 @@ func (p *pair) explain(err error) error {
 // nothing of that.
 func (p *pair) stop() (*Counters, error) {
 	p.server.interrupt()
-	if p.load != nil {
-		p.load.Close()
-	}
+	p.leave()
 	return p.server.stop()
 }
 
+// leave ends the clients.
+func (p *pair) leave() {
+	p.release()
+	if p.load != nil {
+		p.load.Close()
+	}
+}
+
+// kill ends both at once.
+func (p *pair) kill() {
+	p.server.kill()
+	p.leave()
+}
+
 // measure is one round of one subject.
-func (b *Bench) measure(s Subject, sc Scenario) (Sample, error) {
-	p, err := b.pair(s, load.Spec{Connections: sc.Connections, Idle: sc.Idle, Slow: sc.Slow, Size: sc.Size, Depth: sc.Depth,
+func (b *Bench) measure(ctx context.Context, s Subject, sc Scenario) (Sample, error) {
+	p, err := b.pair(ctx, s, load.Spec{Connections: sc.Connections, Idle: sc.Idle, Slow: sc.Slow, Size: sc.Size, Depth: sc.Depth,
 		Rate: sc.Rate, Churn: sc.Churn, WarmUp: b.plan.WarmUp, Window: b.plan.Window})
 	if p == nil {
 		return Sample{}, err
 	}
 	var r load.Result
+	var from, to *Counters
 	if err == nil {
-		r, err = p.load.Run()
+		r, err = p.load.Run(func(begins bool) {
+			if begins {
+				from = p.server.ask()
+			} else if from != nil {
+				to = p.server.ask()
+			}
+		})
 		err = p.explain(err)
 	}
-	counters, stopErr := p.stop()
-	if err == nil {
-		err = stopErr
-	}
 	if err != nil {
+		p.kill()
 		return Sample{}, err
 	}
-	return sample(r, counters, sc), nil
+	if _, err := p.stop(); err != nil {
+		return Sample{}, err
+	}
+	var counted *Counters
+	if from != nil && to != nil {
+		counted = to.since(from)
+	}
+	return sample(r, counted, sc), nil
 }
-
-// ofConnections are the calls that connections cost, not messages.
-var ofConnections = []string{"accept", "close", "shutdown", "epoll_ctl", "getpeername", "AcceptEx"}
 
 func sample(r load.Result, c *Counters, sc Scenario) Sample {
 	n := max(float64(r.Messages), 1)
 	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 	s := Sample{
 		Rate: float64(r.Messages) / r.Seconds, P50: us(r.Latency.Quantile(0.5)), P99: us(r.Latency.Quantile(0.99)), P999: us(r.Latency.Quantile(0.999)),
-		LoadCPU: us(r.Load.Total()) / n, LoadShare: r.LoadShare(), Lost: r.Lost, Connects: float64(r.Connects) / r.Seconds,
+		LoadCPU: us(r.Load.Total()) / n, LoadShare: r.LoadShare(),
+		Due: r.Due, Sent: r.Sent, Answered: r.Answered, Lost: r.Lost, Connects: float64(r.Connects) / r.Seconds,
 	}
 	if r.Server != nil {
 		s.CPU, s.User, s.System = us(r.Server.Total())/n, us(r.Server.User)/n, us(r.Server.System)/n
@@ -429,62 +500,61 @@ func sample(r load.Result, c *Counters, sc Scenario) Sample {
 	}
 	if c != nil && c.BytesIn > 0 && sc.Slow == 0 {
 		s.Calls = map[string]float64{}
-		messages := float64(c.BytesIn) / float64(sc.Size) // since the server's start, as the calls
+		messages := float64(c.BytesIn) / float64(sc.Size) // between the same two moments as the calls
 		for name, calls := range c.Calls {
-			if !slices.Contains(ofConnections, name) {
-				s.Calls[name] = float64(calls) / messages
-			}
+			s.Calls[name] = float64(calls) / messages
 		}
 	}
 	return s
 }
 
 // memory measures what n silent connections cost s.
-func (b *Bench) memory(s Subject, n int) Memory {
+func (b *Bench) memory(ctx context.Context, s Subject, n int) Memory {
 	m := Memory{Subject: s.Name, Connections: n}
 	if s.Most > 0 {
 		m.Connections = min(n, s.Most)
 	}
-	if limit := fileLimit(); limit > 0 {
-		m.Connections = min(m.Connections, int(limit)-100)
-	}
-	grown, err := b.growth(s, m.Connections)
-	if err != nil {
+	if err := b.growth(ctx, s, &m); err != nil {
 		m.Problem = err.Error()
 	}
-	m.PerConn = float64(grown) / float64(m.Connections)
 	return m
 }
 
-// growth is how much the resident memory of s grows with n connections, each of which has
-// had its echo. A few come and go before, so that what it makes once is made.
-func (b *Bench) growth(s Subject, n int) (int64, error) {
+// growth measures how the resident memory of s grows: first with messages on a few
+// connections, which go again, and then with those of m, each of which has had its echo. The
+// first part is what a server makes once, however many there are: a ring of buffers, for one,
+// of which each takes memory when it is first used, and would otherwise be taken for a part
+// of the first few thousand connections.
+func (b *Bench) growth(ctx context.Context, s Subject, m *Memory) error {
 	v, err := startServer(s, b.programs[s.Name], b.serverCores())
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer v.stop()
-	few, err := b.connect(v, load.Spec{Idle: 50})
-	if few.load != nil {
-		few.load.Close()
-	}
+	start, err := probe.RSS(v.pid())
 	if err != nil {
-		return 0, err
+		return err
 	}
-	before, err := probe.RSS(v.pid())
+	few, err := b.connect(ctx, v, load.Spec{Connections: 50, Depth: 16, Window: 300 * time.Millisecond})
+	if err == nil {
+		_, err = few.load.Run(nil)
+		err = few.explain(err)
+	}
+	few.leave()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	p, err := b.connect(v, load.Spec{Idle: n})
-	if p.load != nil {
-		defer p.load.Close()
-	}
+	warm, err := probe.RSS(v.pid())
 	if err != nil {
-		return 0, err
+		return err
 	}
-	after, err := probe.RSS(v.pid())
-	return after - before, err
+	p, err := b.connect(ctx, v, load.Spec{Idle: m.Connections})
+	defer p.leave()
+	if err != nil {
+		return err
+	}
+	full, err := probe.RSS(v.pid())
+	m.Fixed, m.Grown = warm-start, full-warm
+	m.PerConn = float64(m.Grown) / float64(m.Connections)
+	return err
 }
-
-// startLoad starts the load generator where it belongs.
-func (b *Bench) startLoad(cmd *exec.Cmd) error { return startOn(cmd, b.loadCores()) }

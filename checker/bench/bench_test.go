@@ -7,10 +7,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +24,57 @@ import (
 	"iolab/checker/bench/options"
 	"iolab/checker/catalogue"
 	"iolab/checker/load"
+	"iolab/lessons/engine"
 )
 
 func TestMain(m *testing.M) {
 	load.Main()
+	if mode := os.Getenv(asServer); mode != "" {
+		odd(mode)
+		return
+	}
 	os.Exit(m.Run())
+}
+
+// asServer is the environment's variable that makes this program a server that is not as it
+// should be.
+const asServer = "IOLAB_BENCH_TEST_SERVER"
+
+func odd(mode string) {
+	// Not longer than the test, whatever becomes of that.
+	time.AfterFunc(5*time.Minute, func() { os.Exit(1) })
+	if file, mute := strings.CutPrefix(mode, "mute:"); mute {
+		os.WriteFile(file+".new", []byte(strconv.Itoa(os.Getpid())), 0o644)
+		os.Rename(file+".new", file)
+		select {}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(os.Stderr, "msg=listening addr=%s\n", l.Addr())
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() { // it answers the first message and no other
+			buf := make([]byte, 64)
+			io.ReadFull(c, buf)
+			c.Write(buf)
+			io.Copy(io.Discard, c)
+		}()
+	}
+}
+
+// oddly is a bench of a server in a mode.
+func oddly(t *testing.T, mode string) (*Bench, Subject) {
+	t.Helper()
+	t.Setenv(asServer, mode)
+	b := newBench(t)
+	b.programs = map[string]string{"odd": b.Exe}
+	b.plan = Plan{Cores: 1, Window: 50 * time.Millisecond}
+	return b, Subject{Name: "odd", Lesson: 1, Runs: "native"}
 }
 
 func root(t *testing.T) string {
@@ -87,6 +136,7 @@ func TestFlagsThatMakeNoSenseAreSaid(t *testing.T) {
 		"-rate=5 -depth=3":      "a closed loop's",
 		"-most=0":               "climb to nowhere",
 		"-memory=-3":            "below zero",
+		"-rounds=51":            "more than 50 say no more",
 		"-churn=-1 -slow=0":     "below zero",
 		"-rate=1000 -churn=100": "a closed loop's",
 	} {
@@ -107,7 +157,7 @@ func TestPlans(t *testing.T) {
 		return p
 	}
 	p := plan("")
-	assert.Equal(t, 3, p.Rounds)
+	assert.Equal(t, 4, p.Rounds, "fewer cannot be told from chance")
 	assert.Len(t, p.Scenarios, 3, "two closed loops and an open one")
 	assert.Positive(t, p.Scenarios[2].Rate)
 	p = plan("-connections 5,6 -depth 1,2 -size 9")
@@ -128,12 +178,18 @@ func TestASmallBench(t *testing.T) {
 		assert.NotEmpty(t, what)
 	}
 	plan := Plan{Subjects: []Subject{subject(t, "net"), subject(t, "solution/01")}, Rounds: 2, WarmUp: 20 * time.Millisecond, Window: 300 * time.Millisecond,
-		Memory: 100, Cores: 1, Scenarios: []Scenario{{Connections: 5, Depth: 2, Size: 32}, {Connections: 5, Rate: 500, Size: 32}, {Connections: 2000, Depth: 1, Size: 32}}}
-	plan.Scenarios = plan.Scenarios[:2]
+		Memory: 100, Cores: 1, Scenarios: []Scenario{{Connections: 5, Depth: 2, Size: 32}, {Connections: 5, Rate: 500, Size: 32}, {Connections: 5, Depth: 1, Churn: 10, Size: 32}}}
 	r, err := b.Run(context.Background(), plan)
 	require.NoError(t, err)
-	require.Len(t, r.Rows, 4)
-	assert.Equal(t, 2+4*2+2, steps)
+	require.Len(t, r.Rows, 6)
+	assert.Equal(t, 2+6*2+2, steps)
+	for _, m := range r.Memory {
+		assert.Equal(t, 100, m.Connections)
+		if runtime.GOOS == "linux" {
+			assert.Empty(t, m.Problem)
+			assert.Positive(t, m.Fixed+m.Grown)
+		}
+	}
 	for _, row := range r.Rows {
 		require.Empty(t, row.Problem)
 		require.NotEmpty(t, row.Samples)
@@ -148,7 +204,11 @@ func TestASmallBench(t *testing.T) {
 		if row.Subject != "net" && runtime.GOOS != "windows" {
 			assert.Positive(t, m.Calls["write"])
 			assert.LessOrEqual(t, m.Calls["write"], 1.5, "an echo is a write, and several that wait are one")
-			assert.NotContains(t, m.Calls, "accept")
+			if row.Scenario.Churn > 0 {
+				assert.Positive(t, m.Calls["accept"])
+			} else {
+				assert.NotContains(t, m.Calls, "accept", "they were before the window")
+			}
 		}
 	}
 	r.Kind = "bench"
@@ -192,10 +252,11 @@ func TestAnUnwrittenServerIsSaid(t *testing.T) {
 		Scenarios: []Scenario{{Connections: 2, Depth: 1, Size: 32}}})
 	require.NoError(t, err)
 	assert.Contains(t, r.Rows[0].Problem, "does not start")
-	v := &server{}
-	v.stdout.WriteString("debug\n{}\n{\"Accepts\":3,\"Calls\":{\"read\":7}}\nbye")
-	require.NotNil(t, v.counters())
-	assert.EqualValues(t, 7, v.counters().Calls["read"])
+	v := newServer(nil)
+	v.hear(strings.NewReader("debug\n{}\n" + strings.Repeat("x", 1<<20) + "\n{\"Accepts\":3,\"Calls\":{\"read\":7}}\nbye"))
+	require.NotNil(t, v.last)
+	assert.EqualValues(t, 7, v.last.Calls["read"])
+	assert.EqualValues(t, 7, (<-v.counts).Calls["read"])
 	v = &server{tail: []string{`level=ERROR msg="step 01.1 is not written yet: Engine.listen"`}}
 	assert.Equal(t, "step 01.1 is not written yet: Engine.listen", v.lastWords())
 }
@@ -268,27 +329,169 @@ func results(cpuA, cpuB []float64) (a, b *Result) {
 }
 
 func TestCompare(t *testing.T) {
-	a, b := results([]float64{4, 5, 6}, []float64{7, 8, 9})
+	a, b := results([]float64{4, 5, 6, 6.5}, []float64{7, 8, 9, 10})
 	changes, notes := Compare(a, b)
 	require.Len(t, changes, 3, "of what both have measured")
 	assert.Empty(t, notes)
 	assert.Equal(t, "CPU for a message, us", changes[0].What)
-	assert.InDelta(t, 60, changes[0].Percent, 0.001)
+	assert.InDelta(t, 54.5, changes[0].Percent, 0.1)
+	assert.InDelta(t, 2.0/70, changes[0].Chance, 1e-9)
 	assert.True(t, changes[0].Clear)
 	assert.False(t, changes[1].Clear)
+	assert.False(t, changes[1].Few)
 
-	a, b = results([]float64{4, 5, 6}, []float64{6, 7, 8})
+	a, b = results([]float64{4, 5, 6, 6}, []float64{6, 7, 8, 9})
 	b.Machine.Kernel, b.Pinned = "7", true
 	changes, notes = Compare(a, b)
-	assert.False(t, changes[0].Clear, "the best round of one is as good as the worst of the other")
+	assert.False(t, changes[0].Clear, "the best rounds of one are as good as the worst of the other")
 	assert.Len(t, notes, 2)
 	b.Machine.Host = "other"
 	_, notes = Compare(a, b)
 	assert.Contains(t, notes[0], "two machines")
 	var out bytes.Buffer
 	ShowChanges(&out, a, b, changes, notes)
-	assert.Contains(t, out.String(), "within the rounds' spread")
-	assert.Contains(t, out.String(), "+40.0%")
+	assert.Contains(t, out.String(), "the rounds may differ so by chance")
+	assert.Contains(t, out.String(), "+36.4%")
+}
+
+// Three rounds beside three are as far apart in one of ten comparisons of the same.
+func TestThreeRoundsSayNothing(t *testing.T) {
+	a, b := results([]float64{4, 5, 6}, []float64{70, 80, 90})
+	changes, _ := Compare(a, b)
+	assert.True(t, changes[0].Few)
+	assert.False(t, changes[0].Clear)
+	var out bytes.Buffer
+	ShowChanges(&out, a, b, changes, nil)
+	assert.Contains(t, out.String(), "not enough rounds to say")
+	assert.NotContains(t, out.String(), "  clear")
+}
+
+// The values are those of tables of the test: twice the part of the arrangements that are as
+// far apart.
+func TestChance(t *testing.T) {
+	for _, c := range []struct {
+		a, b []float64
+		p    float64
+	}{
+		{[]float64{1, 2, 3}, []float64{4, 5, 6}, 0.1},
+		{[]float64{4, 5, 6, 7}, []float64{1, 2, 3}, 2.0 / 35},
+		{[]float64{1, 2, 3, 5}, []float64{4, 6, 7, 8}, 4.0 / 70},
+		{[]float64{1, 3, 5, 7}, []float64{2, 4, 6, 8}, 48.0 / 70}, // ranks 16 of 10 to 26: 24 have as few
+		{[]float64{5, 5, 5}, []float64{5, 5, 5}, 1},
+		{[]float64{1, 1, 1}, []float64{5, 5, 5}, 0.1},
+	} {
+		p, least := chance(c.a, c.b)
+		assert.InDelta(t, c.p, p, 1e-9, "%v %v", c.a, c.b)
+		assert.LessOrEqual(t, least, p)
+	}
+	_, least := chance(make([]float64, 4), make([]float64, 4))
+	assert.InDelta(t, 2.0/70, least, 1e-9)
+}
+
+func TestAnOverloadIsSaid(t *testing.T) {
+	row := Row{Subject: "net", Scenario: Scenario{Connections: 5, Rate: 20_000}}
+	notes := func(s ...Sample) string { row.Samples = s; return strings.Join(row.notes(), "\n") }
+	whole := Sample{Rate: 1, CPU: 1, Due: 8000, Sent: 8000, Answered: 7990}
+	assert.Empty(t, notes(whole, whole), "some are always under way")
+	slow := Sample{Rate: 1, CPU: 1, Due: 8000, Sent: 8000, Answered: 5000}
+	assert.Contains(t, notes(slow, slow), "overloaded: 10,000 of 16,000 messages that were due in the windows were answered in them; the server does not keep up")
+	assert.Contains(t, notes(Sample{Rate: 1, CPU: 1, Due: 8000, Sent: 5500, Answered: 5000}), "the clients do not keep up: they sent 5,500")
+}
+
+func TestCallsOfTheWindow(t *testing.T) {
+	from := &Counters{BytesIn: 1000, Calls: map[string]uint64{"read": 10, "accept": 5}}
+	to := &Counters{BytesIn: 7400, Calls: map[string]uint64{"read": 110, "accept": 5, "epoll_ctl": 50}}
+	d := to.since(from)
+	s := sample(load.Result{Messages: 90, Seconds: 1, Latency: load.NewHistogram()}, d, Scenario{Size: 64})
+	assert.Equal(t, map[string]float64{"read": 1, "epoll_ctl": 0.5}, s.Calls, "of the hundred messages between the two")
+}
+
+func TestCallsThatAreNotCountedAreSeen(t *testing.T) {
+	for call := range engine.NumCalls {
+		if name := call.String(); name != "kevent" && !strings.ContainsAny(name, "ACGW") { // of other systems
+			assert.Contains(t, countedCalls, name)
+		}
+	}
+	seen := map[string]uint64{"read": 5000, "epoll_ctl": 4000, "epoll_pwait2": 300, "close": 1150, "futex": 9000}
+	all := compareCalls("x", map[string]uint64{"read": 4990, "epoll_wait": 290, "close": 10}, seen, 1000)
+	require.Len(t, all, 4)
+	assert.Equal(t, Checked{"x", "close", 10, 1150, true}, all[0], "connections end after the count")
+	assert.Equal(t, Checked{"x", "epoll_ctl", 0, 4000, false}, all[1])
+	assert.True(t, all[2].OK && all[3].OK)
+}
+
+func TestAServerThatAnswersNothingIsNoBusyMachine(t *testing.T) {
+	b, s := oddly(t, "silent")
+	sample, err := b.measure(context.Background(), s, Scenario{Connections: 4, Depth: 1, Size: 64})
+	assert.Zero(t, sample)
+	assert.ErrorContains(t, err, "the server does not answer: 4 messages on 4 connections are not back")
+	assert.ErrorContains(t, err, "nothing has come back since the load began")
+	if runtime.GOOS == "linux" {
+		assert.ErrorContains(t, err, "s of that the server used ")
+	}
+}
+
+// Under strace, whose child the server is: with that alone the server would live on, and
+// hold the pipes.
+func TestAServerUnderAnotherProgramIsKilledWithIt(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("strace is Linux's")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	b, s := oddly(t, "mute:"+file)
+	startWithin = 3 * time.Second
+	t.Cleanup(func() { startWithin = 30 * time.Second })
+	_, err := startServer(s, b.Exe, nil, "sh", "-c", `"$@"; exit 1`, "sh")
+	require.ErrorContains(t, err, "it has not said within 3s where it listens")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + string(text) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z")
+	}, time.Minute, 10*time.Millisecond)
+}
+
+func TestAServerMaySayTwiceThatItEnds(t *testing.T) {
+	v := newServer(nil)
+	v.watch(strings.NewReader("msg=\"shutting down\"\nmsg=\"shutting down\"\nbye\n"))
+	assert.Len(t, v.ending, 1)
+	assert.Contains(t, v.lastWords(), "bye")
+}
+
+func TestMoreThanTheDescriptorsIsRefused(t *testing.T) {
+	if Fit() > 1<<40 {
+		t.Skip("no limit here")
+	}
+	b := newBench(t)
+	for _, plan := range []Plan{{Memory: Fit() + 1}, {Scenarios: []Scenario{{Connections: Fit(), Idle: 1}}}} {
+		_, err := b.Run(context.Background(), plan)
+		assert.ErrorIs(t, err, ErrCannot)
+		assert.ErrorContains(t, err, "RLIMIT_NOFILE allows a process ")
+		assert.ErrorContains(t, err, "ulimit -n ")
+	}
+	assert.NoError(t, Plan{Memory: Fit()}.fits())
+}
+
+func TestFlagsThatAVerbDoesNotUseAreRefused(t *testing.T) {
+	for _, c := range []struct{ verb, flag, want string }{
+		{"scale", "pipeline", "-pipeline is not used by bench scale"},
+		{"scale", "rounds", "-rounds is not used by bench scale; what is: -most, -processes, -plot"},
+		{"", "most", "-most is not used by bench;"},
+		{"compare", "rounds", "-rounds is not used by bench compare, which has no flags"},
+		{"table", "connections", "not used by bench table"},
+		{options.CheckSyscallsVerb, "plot", "not used by bench -check-syscalls"},
+	} {
+		assert.ErrorContains(t, options.Used(c.verb, []string{"json", c.flag}), c.want)
+	}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	options.Define(f)
+	f.VisitAll(func(one *flag.Flag) {
+		ok := false
+		for _, verb := range []string{"", "table", "plots", "scale", "compare", options.CheckSyscallsVerb} {
+			ok = ok || options.Used(verb, []string{one.Name}) == nil
+		}
+		assert.True(t, ok, "nobody uses -%s", one.Name)
+	})
 }
 
 func TestResultsAreFound(t *testing.T) {

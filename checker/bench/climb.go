@@ -62,7 +62,7 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 		r.climb.Problem = err.Error()
 		return r.climb
 	}
-	if err := r.warm(); err != nil {
+	if err := r.warm(ctx); err != nil {
 		r.climb.Problem = err.Error()
 		return r.climb
 	}
@@ -84,7 +84,7 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 		}
 		b.done = r.climb.Connections * b.all / most
 		b.step(fmt.Sprintf("%s: %s connections, %s more", s.Name, thousands(float64(r.climb.Connections)), thousands(float64(n))))
-		p, connected, err := r.connect(n)
+		p, connected, err := r.connect(ctx, n)
 		if p != nil {
 			r.loads = append(r.loads, p)
 			r.climb.Connections += connected
@@ -111,9 +111,9 @@ func (b *Bench) climb(ctx context.Context, s Subject, processes, most int) Climb
 }
 
 // warm has a few clients come and go, so that what is made once is made.
-func (r *rise) warm() error {
+func (r *rise) warm(ctx context.Context) error {
 	before := countFDs(r.servers[0].pid())
-	few, _, err := r.connect(50)
+	few, _, err := r.connect(ctx, 50)
 	if few != nil {
 		few.Close()
 	}
@@ -141,10 +141,16 @@ func (r *rise) startServers(n int) error {
 }
 
 // connect has another process of clients connect n of them, from a source address of its
-// own.
-func (r *rise) connect(n int) (p *load.Process, connected int, err error) {
-	return load.Start(r.b.Exe, load.Spec{Addr: r.servers[0].addr, Idle: n, Source: len(r.loads), Size: 8, Patience: climbing},
-		func(cmd *exec.Cmd) error { return startOn(cmd, nil) })
+// own. They are killed when ctx is cancelled.
+func (r *rise) connect(ctx context.Context, n int) (p *load.Process, connected int, err error) {
+	return load.Start(r.b.Exe, load.Spec{Addr: r.servers[0].addr, Server: r.servers[0].pid(), Idle: n, Source: len(r.loads), Size: 8, Patience: climbing},
+		func(cmd *exec.Cmd) error {
+			err := startOn(cmd, nil, false)
+			if err == nil {
+				context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+			}
+			return err
+		})
 }
 
 // own is the servers' resident memory.

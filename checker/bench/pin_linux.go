@@ -22,11 +22,11 @@ func cores() []int {
 	return all
 }
 
-// startOn starts cmd on the given processors, on any if there are none. The process is
-// killed when this thread ends (PR_SET_PDEATHSIG), so the goroutine that calls it must be
-// locked to one.
-func startOn(cmd *exec.Cmd, on []int) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+// startOn starts cmd on the given processors, on any if there are none, and as the leader of
+// a process group if group says so. The process is killed when this thread ends
+// (PR_SET_PDEATHSIG), so the goroutine that calls it must be locked to one.
+func startOn(cmd *exec.Cmd, on []int, group bool) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: group}
 	if len(on) == 0 {
 		return cmd.Start()
 	}
@@ -40,3 +40,6 @@ func startOn(cmd *exec.Cmd, on []int) error {
 	}
 	return cmd.Start()
 }
+
+// killGroup kills the process group that process pid leads.
+func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }

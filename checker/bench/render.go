@@ -27,15 +27,19 @@ func (r *Result) Show(w io.Writer) {
 	}
 	if len(r.Memory) > 0 {
 		fmt.Fprintf(w, "\nGrowth of the server's own memory (RSS) for silent connections\n\n")
-		rows := [][]string{{"subject", "connections", "bytes for each"}}
+		rows := [][]string{{"subject", "once, KB", "connections", "KB for all", "bytes for each", ""}}
 		for _, m := range r.Memory {
+			row := []string{m.Subject, "-", thousands(float64(m.Connections)), "-", "-", ""}
 			if m.Problem != "" {
-				rows = append(rows, []string{m.Subject, thousands(float64(m.Connections)), "not known: " + m.Problem})
-				continue
+				row[5] = "not known: " + m.Problem
+			} else {
+				row[1], row[3], row[4] = thousands(float64(m.Fixed)/1024), thousands(float64(m.Grown)/1024), thousands(m.PerConn)
 			}
-			rows = append(rows, []string{m.Subject, thousands(float64(m.Connections)), thousands(m.PerConn)})
+			rows = append(rows, row)
 		}
 		grid{left: 1, rows: rows}.write(w)
+		fmt.Fprintf(w, "\n  once: with the first messages, however many connections there are: a ring's buffers, for one. bytes for each:\n"+
+			"  the rest over the connections, with what a Go heap holds of garbage: up to 4 MB, or as much as is live\n")
 	}
 	fmt.Fprintln(w)
 }
@@ -102,7 +106,7 @@ func (r Row) notes() (notes []string) {
 		return notes
 	}
 	if r.Empty > 0 {
-		notes = append(notes, fmt.Sprintf("in %s no message came back: the machine was busy", plural(r.Empty, "round", "rounds")))
+		notes = append(notes, fmt.Sprintf("in %s no message came back in the window, and all of them later: the machine was busy, or the window is too short", plural(r.Empty, "round", "rounds")))
 	}
 	m := r.Median()
 	if len(m.Calls) > 0 {
@@ -125,16 +129,35 @@ func (r Row) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("the load was at its end (%.0f%% of a processor, %s us for a message), the server was not (%.0f%%): it could serve more",
 			100*m.LoadShare, figure(m.LoadCPU), 100*m.Share))
 	}
+	if note := m.overload(r.Scenario.Rate, len(r.Samples)); note != "" {
+		notes = append(notes, note)
+	}
 	if m.LateP99 > max(m.P50, 200) {
 		notes = append(notes, fmt.Sprintf("the clients themselves were late (p99 %s): the machine was busy", microseconds(m.LateP99)))
 	}
 	if m.Lost > 0 {
-		notes = append(notes, fmt.Sprintf("%s not back five seconds after the end: the server does not keep up with this rate", plural(int(m.Lost), "message was", "messages were")))
+		notes = append(notes, fmt.Sprintf("%s not back five seconds after the end of a round; their latency is taken to be the wait", plural(int(m.Lost), "message was", "messages were")))
 	}
 	if m.Connects > 0 {
 		notes = append(notes, thousands(m.Connects)+" new connections a second")
 	}
 	return notes
+}
+
+// overload says so if not all that was due at rate in the windows of so many rounds was
+// answered in them, and who did not keep up. What is under way at the end of a window is no
+// overload: at most a hundredth of a second's messages, or of all.
+func (m Sample) overload(rate float64, rounds int) string {
+	missing := m.Due - m.Answered
+	if float64(missing) <= max(float64(m.Due)/100, rate/100*float64(rounds)) {
+		return ""
+	}
+	who := "the server does not keep up"
+	if m.Due-m.Sent > missing/2 {
+		who = "the clients do not keep up: they sent " + thousands(float64(m.Sent))
+	}
+	return fmt.Sprintf("overloaded: %s of %s messages that were due in the windows were answered in them; %s. Messages a second, CPU and calls are those of what came back in the windows",
+		thousands(float64(m.Answered)), thousands(float64(m.Due)), who)
 }
 
 // Ceiling says what the load generator itself costs.
@@ -165,7 +188,7 @@ func ShowChanges(w io.Writer, a, b *Result, changes []Change, notes []string) {
 			fmt.Fprintf(w, "\n%s\n\n", last)
 			grid{left: 2, rows: rows}.write(w)
 		}
-		rows = [][]string{{"subject", "figure", "A", "B", "change", ""}}
+		rows = [][]string{{"subject", "figure", "A", "B", "change", "chance", ""}}
 	}
 	flush()
 	for _, c := range changes {
@@ -173,14 +196,24 @@ func ShowChanges(w io.Writer, a, b *Result, changes []Change, notes []string) {
 			flush()
 			last = c.Scenario
 		}
-		word := "within the rounds' spread"
-		if c.Clear {
-			word = "clear: no round of one reaches the other"
+		chance, word := fmt.Sprintf("%.2g", c.Chance), "the rounds may differ so by chance"
+		switch {
+		case c.Few:
+			chance, word = "-", "not enough rounds to say"
+		case c.Clear:
+			word = "clear"
 		}
-		rows = append(rows, []string{c.Subject, c.What, figure(c.A), figure(c.B), fmt.Sprintf("%+.1f%%", c.Percent), word})
+		rows = append(rows, []string{c.Subject, c.What, figure(c.A), figure(c.B), fmt.Sprintf("%+.1f%%", c.Percent), chance, word})
 	}
 	flush()
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, `
+chance: how often rounds that measure the same come out as far apart as these (the exact test of
+their ranks, Mann and Whitney's, both sides). "clear" is 1 in 20 or less, so of the %s here
+%.0f may be called clear by chance alone. With 4 rounds in each it can be as low as 2 in 70, with 3
+it is never below 1 in 10. What changed between the two runs as a whole (other work on the machine,
+its temperature) is in no round: measure again before you believe it.
+
+`, plural(len(changes), "figure", "figures"), math.Ceil(float64(len(changes))/20))
 }
 
 // grid is a table of text: the first left columns, and a last one without a title, to the

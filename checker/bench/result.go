@@ -26,6 +26,9 @@ type Result struct {
 	Echo    *Echo     `json:"echo,omitempty"`
 	Climbs  []Climb   `json:"climbs,omitempty"`
 
+	Error string `json:"error,omitempty"` // what went wrong in a part of it
+	Exit  int    `json:"exit,omitempty"`  // and the exit status for that
+
 	File string `json:"-"`
 }
 
@@ -47,10 +50,12 @@ func (r *Result) Save(root string) error {
 	if err != nil {
 		return err
 	}
-	r.File = filepath.Join(dir, name+".json")
-	if err := os.WriteFile(r.File, append(text, '\n'), 0o644); err != nil {
+	file := filepath.Join(dir, name+".json")
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		os.Remove(file) // a part of one would not be a result
 		return fmt.Errorf("the result cannot be kept: %w", err)
 	}
+	r.File = file
 	return nil
 }
 
@@ -140,7 +145,58 @@ type Change struct {
 	A        float64  `json:"a"`
 	B        float64  `json:"b"`
 	Percent  float64  `json:"percent"`
-	Clear    bool     `json:"clear"` // no round of one is as low, or as high, as any of the other
+	Chance   float64  `json:"chance"` // how often rounds that measure the same are as far apart
+	Clear    bool     `json:"clear"`  // that is not above clearBelow
+	Few      bool     `json:"few"`    // there are too few rounds for that, however far apart they are
+}
+
+// clearBelow is how likely chance may be, at most, where a change is called clear.
+const clearBelow = 0.05
+
+// chance is how likely it is that the ranks of a and b differ as much as they do if both
+// measure the same: the exact two-sided test of Mann and Whitney, equal values with the mean
+// of their ranks. least is the lowest that it can be with so many.
+func chance(a, b []float64) (p, least float64) {
+	// Ranks are doubled, so that a mean of two is a whole number.
+	all := slices.Sorted(slices.Values(append(slices.Clone(a), b...)))
+	rank := func(x float64) int {
+		first, _ := slices.BinarySearch(all, x)
+		last := first
+		for last < len(all) && all[last] == x {
+			last++
+		}
+		return first + last + 1
+	}
+	sum, total := 0, 0
+	for _, x := range a {
+		sum += rank(x)
+	}
+	// ways[k][s]: the ways to choose k of the ranks with the sum s.
+	n := len(all)
+	ways := make([][]float64, len(a)+1)
+	for k := range ways {
+		ways[k] = make([]float64, n*(n+1)+1)
+	}
+	ways[0][0] = 1
+	for _, x := range all {
+		r := rank(x)
+		total += r
+		for k := len(a); k > 0; k-- {
+			for s := total; s >= r; s-- {
+				ways[k][s] += ways[k-1][s-r]
+			}
+		}
+	}
+	// As far as this from the middle, on either side. The middle is len(a)*total/n.
+	far := func(s int) int { return max(s*n-len(a)*total, len(a)*total-s*n) }
+	var as, every float64
+	for s, w := range ways[len(a)] {
+		every += w
+		if far(s) >= far(sum) {
+			as += w
+		}
+	}
+	return as / every, 2 / every
 }
 
 // compared are the figures that are compared.
@@ -173,9 +229,8 @@ func Compare(a, b *Result) (changes []Change, notes []string) {
 				if x == 0 || y == 0 {
 					continue
 				}
-				leastA, mostA := rowA.Spread(c.of)
-				leastB, mostB := rowB.Spread(c.of)
-				changes = append(changes, Change{rowA.Subject, rowA.Scenario, c.what, x, y, 100 * (y - x) / x, mostA < leastB || mostB < leastA})
+				p, least := chance(rowA.all(c.of), rowB.all(c.of))
+				changes = append(changes, Change{rowA.Subject, rowA.Scenario, c.what, x, y, 100 * (y - x) / x, p, p <= clearBelow, least > clearBelow})
 			}
 		}
 	}

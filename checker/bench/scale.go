@@ -86,7 +86,9 @@ func (b *Bench) Scale(ctx context.Context, ascents []Ascent) (*Result, error) {
 
 // knows tells whether a server has the flags in args.
 func knows(program string, args []string) bool {
-	help, _ := exec.Command(program, "-help").CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	help, _ := exec.CommandContext(ctx, program, "-help").CombinedOutput()
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") && !strings.Contains(string(help), "  "+arg) {
 			return false

@@ -55,7 +55,7 @@ func startWine(s Subject, program string, on []int) (*server, error) {
 	cmd.Stdout, cmd.Stderr = file, file
 	v := newServer(cmd)
 	v.session = session
-	if err := startOn(cmd, on); err != nil {
+	if err := startOn(cmd, on, false); err != nil {
 		session.Close()
 		return nil, err
 	}
@@ -64,7 +64,10 @@ func startWine(s Subject, program string, on []int) (*server, error) {
 		close(v.gone)
 	}()
 	go v.watch(&follow{file: file, until: v.gone})
-	return v.await()
+	if err := v.await(); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // follow reads a file that grows.

@@ -111,26 +111,61 @@ func run(ctx context.Context, o options) error {
 	if !o.json {
 		fmt.Printf("%d players, %d Hz, %d seconds each, a world of %d by %d tiles, interest %v, deltas %v, %d inputs and acks a second each, %s/%s, %d processors\n\n",
 			o.players, o.rate, o.seconds, o.size, o.size, o.interest, !o.full, o.rate/o.answer, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-		fmt.Printf("%-20s %9s %9s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "bytes", "replaced", "CPU")
+		fmt.Println(header())
 	}
+	var failed []string
 	for _, e := range chosen {
 		r, err := measure(ctx, e, o)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			fmt.Printf("%-20s %v\n", e.Name, err)
-			continue
+			failed = append(failed, e.Name)
+			r = result{Engine: e.Name, Error: err.Error()}
 		}
 		if o.json {
-			json.NewEncoder(os.Stdout).Encode(r)
-			continue
+			err = json.NewEncoder(os.Stdout).Encode(r)
+		} else {
+			_, err = fmt.Println(row(r))
 		}
-		fmt.Printf("%-20s %9s %9s %9s %9d %9d %9d %9s %9s %9.0f %9d %6.0f%%\n", r.Engine, ms(r.LateP50), ms(r.LateP99), ms(r.LateMax), r.Late2ms, r.Overruns, r.Dropped,
-			last(r, r.LastP50), last(r, r.LastP99), r.Bytes, r.Replaced, 100*r.CPU)
+		if err != nil {
+			return fmt.Errorf("the result cannot be written: %w", err)
+		}
+	}
+	if !o.json {
+		fmt.Print(legend)
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
 	}
 	return nil
 }
+
+const columns = "%-20s %9s %9s %9s %11s %11s %11s %9s %9s %11s %7s %9s %6s"
+
+func header() string {
+	return fmt.Sprintf(columns, "engine", "late p50", "late p99", "late max", ">2ms", "overruns", "dropped", "last p50", "last p99", "last: of", "bytes", "replaced", "CPU")
+}
+
+// row is a line of the table. What is counted in ticks says of how many.
+func row(r result) string {
+	if r.Error != "" {
+		return fmt.Sprintf("%-20s %s", r.Engine, r.Error)
+	}
+	of := func(n, all uint64) string { return fmt.Sprintf("%d/%d", n, all) }
+	return fmt.Sprintf(columns, r.Engine, ms(r.LateP50), ms(r.LateP99), ms(r.LateMax),
+		of(uint64(r.Late2ms), r.Ticks), of(r.Overruns, r.Ticks), of(r.Dropped, r.Ticks+r.Dropped),
+		last(r, r.LastP50), last(r, r.LastP99), of(uint64(r.LastTicks), r.Ticks),
+		fmt.Sprintf("%.0f", r.Bytes), fmt.Sprint(r.Replaced), fmt.Sprintf("%.0f%%", 100*r.CPU))
+}
+
+const legend = `
+late       how long after its time a tick began; >2ms: ticks that were later than that, of all ticks
+overruns   ticks that took longer than one lasts, of all; dropped: ticks that were never made, of those that were due
+last       from a tick's beginning until the last player had its snapshot, over the ticks of which every player had
+           one: so many of all. Where a snapshot is replaced by a newer one, a tick is not among them
+bytes      of a snapshot, on average; replaced: snapshots that a newer one replaced before they were sent
+`
 
 // last is a time until the last player had its snapshot, if there was a tick of which all
 // players had one.
@@ -168,11 +203,13 @@ type result struct {
 	Late2ms            int // ticks that began more than 2 ms late
 	Overruns, Dropped  uint64
 	LastP50, LastP99   time.Duration // from a tick's beginning until the last player has its snapshot
-	LastTicks          int           // ticks of which every player got a snapshot
+	LastTicks          int           // ticks of Ticks of which every player got a snapshot
 	Bytes              float64       // of a snapshot, on average
 	Replaced           uint64
 	CPU                float64 // of one processor
 	Calls              uint64  // system calls
+
+	Error string `json:",omitempty"` // why there is nothing else
 }
 
 // watched is the game, with a note of when each tick began.

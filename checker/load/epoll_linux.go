@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"time"
 	"unsafe"
@@ -40,10 +41,13 @@ type epoll struct {
 	lost     int  // connections given up
 	err      error
 	measured bool // inside the window
+	counted  bool // what comes back was under way in the window, or still is
 	sending  bool // closed loop: a message that comes back is followed by another
 	open     *account
 	next     int64 // open loop: the next message to send
 	slowAt   time.Duration
+	quiet    silence
+	started  int64 // messages that had come back before run
 	result   Result
 }
 
@@ -75,7 +79,7 @@ type peer struct {
 func newEpoll(s Spec) *epoll {
 	g := &epoll{spec: s, epfd: -1, began: time.Now(), conns: make([]peer, s.total()),
 		events: make([]unix.EpollEvent, 1024), pattern: pattern(s.Size, readSize), buf: make([]byte, readSize),
-		result: Result{Latency: NewHistogram()}}
+		quiet: silence{server: s.Server}, result: Result{Latency: NewHistogram()}}
 	for i := range g.conns {
 		g.conns[i].fd = -1
 	}
@@ -95,26 +99,39 @@ func (g *epoll) connect() (int, error) {
 	}
 	g.tick()
 	g.opening = true
-	next, proved, moved := 0, 0, g.now
+	next := 0
+	g.quiet.begin(0, g.now)
 	for g.proved+g.lost < next || next < len(g.conns) && g.err == nil {
 		for next < len(g.conns) && next-g.proved < connecting && g.err == nil {
 			g.dial(next)
 			next++
 		}
 		g.turn(100 * time.Millisecond)
-		if g.proved != proved {
-			proved, moved = g.proved, g.now
-		}
-		if g.err != nil && g.now-moved > time.Second {
+		quiet := g.quiet.heard(int64(g.proved), g.now)
+		if g.err != nil && quiet > time.Second {
 			break // what is on its way does not come either
 		}
-		if g.err == nil && g.now-moved > g.spec.Patience {
-			g.err = failure(g.proved, unix.ETIMEDOUT)
+		if g.err == nil && quiet > g.spec.Patience {
+			g.err = g.stuck()
 			break
 		}
 	}
 	g.opening = false
 	return g.proved, g.err
+}
+
+// stuck is the error of connections that do not come: it tells what the first of them
+// waits for.
+func (g *epoll) stuck() error {
+	for i := range g.conns {
+		switch c := &g.conns[i]; c.state {
+		case dialing:
+			return failure(i, notWithin("nobody has taken it", g.spec.Patience, g.quiet.doing(g.now)))
+		case proving:
+			return failure(i, notWithin("its first message has not come back", g.spec.Patience, g.quiet.doing(g.now)))
+		}
+	}
+	return failure(g.proved, unix.ETIMEDOUT)
 }
 
 // dial begins to connect connection i.
@@ -311,6 +328,9 @@ func (g *epoll) back(i int, c *peer, n int64) {
 		g.proved++
 		return
 	}
+	if g.measured {
+		g.result.Messages += n
+	}
 	if g.open != nil {
 		for k := range n {
 			g.open.back(i, first+k, g.now)
@@ -318,9 +338,8 @@ func (g *epoll) back(i int, c *peer, n int64) {
 		return
 	}
 	for range n {
-		if g.measured {
+		if g.counted {
 			g.result.Latency.Add(g.now - c.times[c.head])
-			g.result.Messages++
 		}
 		c.times[c.head] = g.now
 		if c.head++; int(c.head) == len(c.times) {
@@ -370,7 +389,7 @@ func (g *epoll) ended(i int, c *peer) {
 	}
 }
 
-func (g *epoll) run() (Result, error) {
+func (g *epoll) run(mark func(begins bool)) (Result, error) {
 	g.tick()
 	warm := g.now + g.spec.WarmUp
 	end := warm + g.spec.Window
@@ -388,24 +407,35 @@ func (g *epoll) run() (Result, error) {
 			g.begin(i, &g.conns[i])
 		}
 	}
+	g.started = g.result.All
+	g.quiet.begin(g.started, g.now)
 	g.until(warm)
 	meter := startMeter(g.spec.Server)
-	g.measured = true
+	mark(true)
+	g.inWindow(true)
+	g.counted = true
 	g.until(end)
-	g.measured, g.sending = false, false
+	g.inWindow(false)
 	meter.stop(g.spec.Server, &g.result)
-	if g.open != nil {
-		g.settle(end)
-	}
+	g.sending = false
+	mark(false)
+	g.settle(end)
 	return g.result, g.err
+}
+
+// inWindow notes where the window begins and ends.
+func (g *epoll) inWindow(in bool) {
+	g.measured = in
+	if g.open != nil {
+		g.open.inside = in
+	}
 }
 
 // until makes the load until a time.
 func (g *epoll) until(end time.Duration) {
-	last, moved := g.result.All, g.now
 	for g.err == nil {
 		g.tick()
-		wait := end - g.now
+		wait := min(end-g.now, time.Second)
 		if wait <= 0 {
 			return
 		}
@@ -421,10 +451,8 @@ func (g *epoll) until(end time.Duration) {
 			wait = min(wait, g.slowAt-g.now)
 		}
 		g.turn(wait)
-		if g.result.All != last {
-			last, moved = g.result.All, g.now
-		} else if g.now-moved > g.spec.Patience && g.open == nil && g.err == nil {
-			g.fail(0, unix.ETIMEDOUT)
+		if g.quiet.heard(g.result.All, g.now) > g.spec.Patience && g.err == nil {
+			g.err = g.unanswered()
 		}
 	}
 }
@@ -443,26 +471,78 @@ func (g *epoll) sendDue(end time.Duration) {
 	}
 }
 
-// settle waits for the messages of an open loop that are not back, and accounts for those
-// that do not come.
+// settle waits for the messages that are not back, and accounts for those that do not
+// come. In a closed loop each has to, as long as others do; an open loop may be one that
+// the server does not keep up with.
 func (g *epoll) settle(end time.Duration) {
 	g.tick()
-	// Those due before the end and not sent, because the last turn came back late.
-	g.sendDue(end)
-	missing := func() (n int64) {
+	limit := g.now + g.spec.Patience
+	if g.open != nil {
+		// Those due before the end and not sent, because the last turn came back late.
+		g.sendDue(end)
+		limit = g.now + grace
+	}
+	for g.err == nil && g.now < limit && g.quiet.heard(g.result.All, g.now) < grace && g.underWay() {
+		g.turn(min(limit-g.now, glance))
+	}
+	if g.open != nil {
 		for i := range g.spec.Connections {
-			n += g.conns[i].sent - g.conns[i].back
+			g.open.missing(i, g.conns[i].back, g.conns[i].sent, g.now)
 		}
-		return n
+		g.open.fill(&g.result)
 	}
-	limit := g.now + grace
-	for g.err == nil && g.now < limit && missing() > 0 {
-		g.turn(limit - g.now)
+	if g.err == nil && (g.open == nil || g.quiet.heard(g.result.All, g.now) > grace/2) {
+		g.err = g.unanswered()
 	}
+}
+
+// underWay tells whether a message is not back, or a connection of a closed loop is
+// between two lives.
+func (g *epoll) underWay() bool {
 	for i := range g.spec.Connections {
-		g.open.missing(i, g.conns[i].back, g.conns[i].sent, g.now)
+		if c := &g.conns[i]; c.state != serving && c.state != closed || c.sent > c.back {
+			return true
+		}
 	}
-	g.result.Messages, g.result.Lost, g.result.Late = g.open.messages, g.open.lost, g.open.late
+	return false
+}
+
+// unanswered is the error of the messages that are not back, nil if there are none.
+func (g *epoll) unanswered() error {
+	u := unanswered{last: g.now - g.quiet.since, never: g.result.All == g.started}
+	for i := range g.conns {
+		c := &g.conns[i]
+		if g.slow(i) || c.state == closed || c.state == ending || c.sent == c.back {
+			continue
+		}
+		u.conns++
+		u.messages += c.sent - c.back
+		if g.open != nil {
+			u.oldest = max(u.oldest, g.now-g.open.dueOn(i, c.back))
+		} else if g.sends(i) {
+			u.oldest = max(u.oldest, g.now-c.times[c.head])
+		}
+	}
+	if u.conns == 0 {
+		return g.between()
+	}
+	u.doing = g.quiet.doing(g.now)
+	return u
+}
+
+// between is the error of connections that are between two lives and do not come out of
+// that, nil if there are none.
+func (g *epoll) between() error {
+	for i := range g.spec.Connections {
+		quiet := (g.now - g.quiet.since).Round(100 * time.Millisecond)
+		switch g.conns[i].state {
+		case dialing:
+			return failure(i, notWithin("nobody has taken it", quiet, g.quiet.doing(g.now)))
+		case ending:
+			return failure(i, notWithin("the client has ended its output, and the server has not ended its own", quiet, g.quiet.doing(g.now)))
+		}
+	}
+	return nil
 }
 
 // slowTurn has the slow connections read a little and send all that goes.
@@ -502,7 +582,7 @@ func (g *epoll) echo() error {
 		for limit := g.now + g.spec.Patience; g.err == nil && asked-g.proved >= connecting; {
 			g.turn(time.Second)
 			if g.now > limit {
-				g.fail(i, unix.ETIMEDOUT)
+				g.err = g.noEcho(asked)
 			}
 		}
 		if g.err != nil {
@@ -512,10 +592,14 @@ func (g *epoll) echo() error {
 	for limit := g.now + g.spec.Patience; g.err == nil && g.proved < asked; {
 		g.turn(time.Second)
 		if g.now > limit {
-			g.fail(0, unix.ETIMEDOUT)
+			g.err = g.noEcho(asked)
 		}
 	}
 	return g.err
+}
+
+func (g *epoll) noEcho(asked int) error {
+	return notWithin(fmt.Sprintf("%d of %d messages have not come back", asked-g.proved, asked), g.spec.Patience, "")
 }
 
 func (g *epoll) close() {

@@ -14,15 +14,17 @@ type generator interface {
 	// connect opens all connections, and has each send a message and read it back. It
 	// returns how many got that far, also with an error.
 	connect() (int, error)
-	// run makes the load and measures.
-	run() (Result, error)
+	// run makes the load and measures. It calls mark, which must not wait, with true where the
+	// window begins, and with false where it ends.
+	run(mark func(begins bool)) (Result, error)
 	// echo has every connection that connect has opened send a message once more, and read
 	// it back.
 	echo() error
 	close()
 }
 
-// grace is how long an open loop waits for what was due in its window.
+// grace is how long an open loop waits for what was due in its window, and a closed loop
+// while nothing comes back.
 const grace = 5 * time.Second
 
 // errEnded is said of a server that closes a connection.
@@ -33,6 +35,12 @@ var errGarbled = errors.New("what came back is not what was sent")
 
 // failure is an error of one connection.
 func failure(conn int, err error) error { return fmt.Errorf("connection %d: %w", conn+1, err) }
+
+// notWithin is the error of something that did not come in time. doing says what the server
+// did, or nothing.
+func notWithin(what string, patience time.Duration, doing string) error {
+	return fmt.Errorf("%s within %v%s", what, patience, doing)
+}
 
 // pattern is a message of size bytes again and again, at least size + extra bytes.
 func pattern(size, extra int) []byte {

@@ -104,12 +104,19 @@ func (s Spec) total() int { return s.Connections + s.Idle + s.Slow }
 // Result is what was measured in the window.
 type Result struct {
 	Seconds  float64 // how long the window was
-	Messages int64   // that came back in it; in an open loop: that were due in it and came back
+	Messages int64   // that came back in it, whenever they were due or sent
 	All      int64   // that came back at all, before and after it included
-	Lost     int64   // open loop: due in it and not back five seconds after; their latency is taken to be the wait
 	Connects int64   // churn: connections opened in the window
 
-	Latency *Histogram // of each message, in nanoseconds
+	// Open loop, of the messages that were due in the window:
+	Due      int64 // how many there were
+	Sent     int64 // that were sent in it: fewer if the clients are too slow
+	Answered int64 // that came back in it: fewer if the server is
+	Lost     int64 // that were not back five seconds after; their latency is taken to be the wait
+
+	// Latency, in nanoseconds, is that of each message that was under way in the window, and
+	// in an open loop of each that was due in it: also if it came back later.
+	Latency *Histogram
 	Late    *Histogram // open loop: how much later than due the message was sent
 	Connect *Histogram // churn: from connect to the first message back
 

@@ -35,8 +35,10 @@ type order struct {
 	Verb string `json:"verb,omitempty"` // "run", "echo"
 }
 
-// word is a line on its output, one for each order.
+// word is a line on its output, one for each order; "run" has two before it, which mark the
+// window.
 type word struct {
+	Mark      string  `json:"mark,omitempty"` // "begin", "end"
 	Connected int     `json:"connected,omitempty"`
 	Result    *Result `json:"result,omitempty"`
 	Error     string  `json:"error,omitempty"`
@@ -104,7 +106,13 @@ func serve(in io.Reader, out io.Writer) error {
 		switch o := <-orders; o.Verb {
 		case "run":
 			var r Result
-			r, err = g.run()
+			r, err = g.run(func(begins bool) {
+				mark := "end"
+				if begins {
+					mark = "begin"
+				}
+				say.Encode(word{Mark: mark}) // who does not listen is noticed at the next
+			})
 			w = word{Connected: n, Result: &r}
 			w.explain(err)
 			if err := say.Encode(w); err != nil {
@@ -139,7 +147,7 @@ func Start(exe string, spec Spec, start func(*exec.Cmd) error) (p *Process, conn
 	if err != nil {
 		return nil, 0, fmt.Errorf("the load generator cannot start: %w", err)
 	}
-	w, err := p.order(order{Spec: &spec})
+	w, err := p.order(order{Spec: &spec}, nil)
 	return p, w.Connected, err
 }
 
@@ -163,14 +171,23 @@ func launch(exe string, start func(*exec.Cmd) error) (*Process, error) {
 	return &Process{cmd: cmd, in: in, orders: json.NewEncoder(in), words: json.NewDecoder(bufio.NewReader(out))}, nil
 }
 
-// order gives an order and waits for the word on it.
-func (p *Process) order(o order) (word, error) {
+// order gives an order and waits for the word on it. Marks before that are given to mark.
+func (p *Process) order(o order, mark func(begins bool)) (word, error) {
 	var w word
 	if err := p.orders.Encode(o); err != nil {
 		return w, fmt.Errorf("the load generator is gone: %w", err)
 	}
-	if err := p.words.Decode(&w); err != nil {
-		return w, fmt.Errorf("the load generator is gone: %w", err)
+	for {
+		w = word{}
+		if err := p.words.Decode(&w); err != nil {
+			return w, fmt.Errorf("the load generator is gone: %w", err)
+		}
+		if w.Mark == "" {
+			break
+		}
+		if mark != nil {
+			mark(w.Mark == "begin")
+		}
 	}
 	if w.Error != "" {
 		return w, reported{w.Error, syscall.Errno(w.Errno)}
@@ -181,9 +198,11 @@ func (p *Process) order(o order) (word, error) {
 // PID is the generator's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Run makes the load and returns what was measured. It can be called once.
-func (p *Process) Run() (Result, error) {
-	w, err := p.order(order{Verb: "run"})
+// Run makes the load and returns what was measured. It calls mark, if it is not nil, with
+// true just after the window has begun, and with false just after it has ended; the load
+// does not wait for it. Run can be called once.
+func (p *Process) Run(mark func(begins bool)) (Result, error) {
+	w, err := p.order(order{Verb: "run"}, mark)
 	if err != nil {
 		return Result{}, err
 	}
@@ -192,9 +211,13 @@ func (p *Process) Run() (Result, error) {
 
 // Echo has every connection send a message and read it back.
 func (p *Process) Echo() error {
-	_, err := p.order(order{Verb: "echo"})
+	_, err := p.order(order{Verb: "echo"}, nil)
 	return err
 }
+
+// Kill ends the generator at once, also in the middle of Start, Run or Echo, which then
+// fails. Any goroutine may call it; Close is still to be called.
+func (p *Process) Kill() { p.cmd.Process.Kill() }
 
 // Close ends the generator and so all its connections.
 func (p *Process) Close() {

@@ -30,8 +30,10 @@ func (s schedule) on(k int64) int { return int(k % s.conns) }
 type account struct {
 	schedule
 	from, to      time.Duration // the window
-	latency, late *Histogram
-	messages      int64 // due in the window, and back
+	inside        bool          // in the window as it is measured, which ends when the last turn in it does
+	latency, late *Histogram    // of all that were due in the window
+	sentIn        int64         // due in the window, and sent in it
+	backIn        int64         // due in the window, and back in it
 	lost          int64
 }
 
@@ -42,6 +44,9 @@ func (a *account) in(due time.Duration) bool { return due >= a.from && due < a.t
 func (a *account) sent(k int64, now time.Duration) {
 	if due := a.due(k); a.in(due) {
 		a.late.Add(now - due)
+		if a.inside {
+			a.sentIn++
+		}
 	}
 }
 
@@ -49,7 +54,9 @@ func (a *account) sent(k int64, now time.Duration) {
 func (a *account) back(conn int, n int64, now time.Duration) {
 	if due := a.dueOn(conn, n); a.in(due) {
 		a.latency.Add(now - due)
-		a.messages++
+		if a.inside {
+			a.backIn++
+		}
 	}
 }
 
@@ -62,4 +69,9 @@ func (a *account) missing(conn int, n, end int64, now time.Duration) {
 			a.lost++
 		}
 	}
+}
+
+// fill puts the account into r.
+func (a *account) fill(r *Result) {
+	r.Due, r.Sent, r.Answered, r.Lost, r.Late = a.late.TotalCount(), a.sentIn, a.backIn, a.lost, a.late
 }

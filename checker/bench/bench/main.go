@@ -39,6 +39,9 @@ type app struct {
 	b     *bench.Bench
 	json  bool
 	plain bool
+	set   []string // the flags that were given
+	said  bool     // the JSON document is written, with what went wrong in it
+	out   output
 }
 
 func main() {
@@ -56,27 +59,54 @@ func main() {
 	case err != nil:
 		os.Exit(exitUsage)
 	}
+	flags.Visit(func(f *flag.Flag) { a.set = append(a.set, f.Name) })
 	var stop func()
 	a.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	err := a.run(flags.Args())
 	var status statusError
 	switch {
-	case err == nil:
+	case err == nil && a.out.err == nil:
 		return
 	case a.ctx.Err() != nil:
-		os.Exit(exitInterrupted)
-	case errors.Is(err, bench.ErrCannot):
-		status = statusError{exitCannot, err}
-	case !errors.As(err, &status):
-		status = statusError{exitFailed, err}
+		status = statusError{exitInterrupted, errors.New("interrupted")}
+	case err != nil:
+		status = statusOf(err)
 	}
-	if a.json {
-		a.print(map[string]any{"error": status.err.Error(), "exit": status.code})
-	} else {
+	if a.json && !a.said {
+		a.print(map[string]any{"error": status.Error(), "exit": status.code})
+	} else if !a.json && status.err != nil && status.code != exitInterrupted {
 		fmt.Fprintln(os.Stderr, "bench:", status.err)
 	}
+	if a.out.err != nil {
+		fmt.Fprintln(os.Stderr, "bench: the result cannot be written:", a.out.err)
+		status.code = max(status.code, exitFailed)
+	}
 	os.Exit(status.code)
+}
+
+// output is the standard output, and the first error that it gave.
+type output struct{ err error }
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := os.Stdout.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// statusOf is err with its exit status.
+func statusOf(err error) statusError {
+	var status statusError
+	switch {
+	case errors.As(err, &status):
+	case errors.Is(err, bench.ErrCannot):
+		status = statusError{code: exitCannot, err: err}
+	default:
+		status = statusError{code: exitFailed, err: err}
+	}
+	return status
 }
 
 type statusError struct {
@@ -109,8 +139,18 @@ func (a *app) run(args []string) error {
 	verbs := map[string]func([]string) error{"compare": a.compare, "table": a.table, "plots": a.plots, "scale": a.scale}
 	if len(args) > 0 {
 		if verb, ok := verbs[args[0]]; ok {
+			if err := options.Used(args[0], a.set); err != nil {
+				return statusError{exitUsage, err}
+			}
 			return verb(args[1:])
 		}
+	}
+	verb := ""
+	if a.o.CheckSyscalls {
+		verb = options.CheckSyscallsVerb
+	}
+	if err := options.Used(verb, a.set); err != nil {
+		return statusError{exitUsage, err}
 	}
 	return a.bench(args)
 }
@@ -139,11 +179,31 @@ func (a *app) finished() {
 	}
 }
 
+// print writes the one JSON document.
 func (a *app) print(v any) {
-	e := json.NewEncoder(os.Stdout)
+	a.said = true
+	e := json.NewEncoder(&a.out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	e.Encode(v)
+	e.Encode(v) // a.out keeps the error
+}
+
+// finish shows r, in JSON with err, which is what went wrong in a part of it or with
+// keeping it, and returns err.
+func (a *app) finish(r *bench.Result, show func(), err error) error {
+	if !a.json {
+		show()
+		if r.File != "" {
+			fmt.Fprintf(&a.out, "kept as %s/%s.json\n", bench.Folder, r.Name())
+		}
+		return err
+	}
+	if err != nil {
+		status := statusOf(err)
+		r.Error, r.Exit = status.Error(), status.code
+	}
+	a.print(r)
+	return err
 }
 
 // subjects finds those that args name, or else the usual ones.
@@ -195,49 +255,67 @@ func (a *app) bench(args []string) error {
 	if a.o.CheckSyscalls {
 		return a.checkSyscalls(plan)
 	}
+	if !slices.Contains(a.set, "memory") {
+		plan.Memory = min(plan.Memory, bench.Fit())
+	}
+	if need := plan.Needs(); need > bench.Fit() {
+		if text := bench.RaiseLimit(need); !a.json {
+			fmt.Fprintln(os.Stderr, text)
+		}
+	}
 	r, err := a.b.Run(a.ctx, plan)
 	a.finished()
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(r.Rows, func(row bench.Row) bool { return len(row.Samples) > 0 }) {
-		return fmt.Errorf("%s was not measured: %s", r.Rows[0].Subject, r.Rows[0].Problem)
+		return fmt.Errorf("%s was not measured: %s", r.Rows[0].Subject, r.Rows[0].Problem) // nothing to keep
 	}
-	if err := a.keep(r); err != nil {
-		return err
-	}
-	if a.json {
-		a.print(r)
-	} else {
-		r.Show(os.Stdout)
-		fmt.Printf("%s\n\n", r.Ceiling())
-		a.kept(r)
-	}
+	return a.finish(r, func() {
+		r.Show(&a.out)
+		fmt.Fprintf(&a.out, "%s\n\ncompare two results: go run ./checker bench compare before last\n", r.Ceiling())
+	}, errors.Join(unmeasured(r), a.keep(r)))
+}
+
+// unmeasured is the error of the first row or memory that was not measured in full.
+func unmeasured(r *bench.Result) error {
 	for _, row := range r.Rows {
 		if row.Problem != "" && !row.Skipped {
 			return fmt.Errorf("%s was not measured in full: %s", row.Subject, row.Problem)
+		}
+	}
+	for _, m := range r.Memory {
+		if runtime.GOOS == "linux" && m.Problem != "" {
+			return fmt.Errorf("the memory of %s was not measured: %s", m.Subject, m.Problem)
 		}
 	}
 	return nil
 }
 
 func (a *app) checkSyscalls(plan bench.Plan) error {
+	if n := len(plan.Scenarios); n > 1 && (a.o.Connections != "" || a.o.Depth != "") {
+		return usage("-check-syscalls counts under one load; -connections and -depth ask for %d", n)
+	}
 	all, err := a.b.CheckSyscalls(a.ctx, plan)
 	a.finished()
 	if err != nil {
 		return err
 	}
-	if a.json {
-		a.print(map[string]any{"checked": all})
-	} else {
-		bench.ShowChecked(os.Stdout, all)
-	}
 	for _, c := range all {
-		if !c.OK {
-			return fmt.Errorf("%s counts %d calls of %s, and the kernel %d", c.Subject, c.Counted, c.Call, c.Kernel)
+		if !c.OK && err == nil {
+			err = fmt.Errorf("%s counts %d calls of %s, and the kernel %d", c.Subject, c.Counted, c.Call, c.Kernel)
 		}
 	}
-	return nil
+	if !a.json {
+		bench.ShowChecked(&a.out, all)
+		return err
+	}
+	document := map[string]any{"checked": all}
+	if err != nil {
+		document["error"], document["exit"] = err.Error(), exitFailed
+	}
+	a.print(document)
+	return err
 }
 
 // pace is how many rounds of which length a table or plot has.
@@ -269,16 +347,22 @@ func (a *app) table(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Save(a.b.Root); err != nil {
-		return err
+	return a.finish(r, func() { r.ShowTable(&a.out) }, errors.Join(untabled(r), a.keep(r)))
+}
+
+// untabled is the error of the first part of a table that was not measured in full.
+func untabled(r *bench.Result) error {
+	all := bench.Result{}
+	for _, m := range r.Table {
+		all.Rows = append(all.Rows, m.Paced, m.Full)
+		if m.Climb.Problem != "" {
+			return fmt.Errorf("%s: %s", m.Subject, m.Climb.Problem)
+		}
 	}
-	if a.json {
-		a.print(r)
-		return nil
+	if r.Echo != nil {
+		all.Rows = append(all.Rows, r.Echo.Rows...)
 	}
-	r.ShowTable(os.Stdout)
-	fmt.Printf("kept as %s/%s.json\n", bench.Folder, r.Name())
-	return nil
+	return unmeasured(&all)
 }
 
 func (a *app) plots(args []string) error {
@@ -289,6 +373,9 @@ func (a *app) plots(args []string) error {
 	a.finished()
 	if err != nil {
 		return err
+	}
+	if err := unmeasured(r); err != nil {
+		return err // a figure of a part would not be one of the lessons'
 	}
 	if !r.Measured() {
 		return statusError{exitCannot, errors.New("this system does not tell another process's processor time, and that is what the figures show")}
@@ -305,9 +392,9 @@ func (a *app) plots(args []string) error {
 		a.print(map[string]any{"result": r, "files": files})
 		return nil
 	}
-	r.Show(os.Stdout)
+	r.Show(&a.out)
 	for _, name := range files {
-		fmt.Println("drawn:", name)
+		fmt.Fprintln(&a.out, "drawn:", name)
 	}
 	return nil
 }
@@ -359,18 +446,17 @@ func (a *app) scale(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.keep(r); err != nil {
-		return err
-	}
-	if a.json {
-		a.print(r)
-	} else {
-		r.ShowScale(os.Stdout)
-		fmt.Printf("kept as %s/%s.json\n", bench.Folder, r.Name())
-	}
+	return a.finish(r, func() { r.ShowScale(&a.out) }, errors.Join(unscaled(r), a.keep(r)))
+}
+
+// unscaled is the error of the first climb that did not go as it should.
+func unscaled(r *bench.Result) error {
 	for _, c := range r.Climbs {
-		if c.Problem != "" || !c.Again {
-			return fmt.Errorf("%s: not all connections had their second echo %s", c.Subject, c.Problem)
+		switch {
+		case c.Problem != "":
+			return fmt.Errorf("%s: %s", c.Subject, c.Problem)
+		case !c.Again:
+			return fmt.Errorf("%s: not all connections had their second echo", c.Subject)
 		}
 	}
 	return nil
@@ -425,11 +511,6 @@ func (a *app) write(file string, draw func(io.Writer) error) error {
 	return f.Close()
 }
 
-// kept says where r is.
-func (a *app) kept(r *bench.Result) {
-	fmt.Printf("kept as %s/%s.json; compare two: go run ./checker bench compare before last\n", bench.Folder, r.Name())
-}
-
 func (a *app) compare(args []string) error {
 	if len(args) == 0 {
 		args = []string{"before", "last"}
@@ -453,6 +534,6 @@ func (a *app) compare(args []string) error {
 		a.print(map[string]any{"a": first.Name(), "b": second.Name(), "notes": notes, "changes": changes})
 		return nil
 	}
-	bench.ShowChanges(os.Stdout, first, second, changes, notes)
+	bench.ShowChanges(&a.out, first, second, changes, notes)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func Define(f *flag.FlagSet) *Options {
 	f.IntVar(&o.Churn, "churn", 0, "close a connection after this many `messages` and open another; 0: never")
 	f.IntVar(&o.Idle, "idle", 0, "silent connections beside the active ones")
 	f.IntVar(&o.Slow, "slow", 0, "connections that send all the time and hardly read")
-	f.IntVar(&o.Rounds, "rounds", 0, "rounds, in which the subjects take turns (default 3, thorough 7)")
+	f.IntVar(&o.Rounds, "rounds", 0, "rounds, in which the subjects take turns (default 4, thorough 7)")
 	f.DurationVar(&o.Window, "window", 0, "length of each measurement (default 400ms, thorough 2s)")
 	f.BoolVar(&o.Thorough, "thorough", false, "more of everything, for figures to keep: some minutes for each subject")
 	f.IntVar(&o.Memory, "memory", 10_000, "measure the memory of this many silent `connections`; 0: do not")
@@ -52,9 +53,46 @@ func Define(f *flag.FlagSet) *Options {
 	f.StringVar(&o.Plot, "plot", "", "draw the result into this `file.svg`")
 	f.BoolVar(&o.CheckSyscalls, "check-syscalls", false, "compare the servers' counts of system calls with strace's")
 	f.StringVar(&o.From, "from", "", "plots: draw this earlier `result` again, measure nothing")
-	f.IntVar(&o.Most, "most", 1_000_000, "scale: climb to at most this many `connections`")
+	f.IntVar(&o.Most, "most", 1_000_000, "scale, table: climb to at most this many `connections`")
 	f.IntVar(&o.Processes, "processes", 0, "scale: `processes` of the server that share its port (lesson 03)")
 	return o
+}
+
+// mostRounds is the most rounds of which a comparison is computed in a moment.
+const mostRounds = 50
+
+// CheckSyscallsVerb is what Used calls a bench with -check-syscalls.
+const CheckSyscallsVerb = "-check-syscalls"
+
+// used are the flags that each verb uses, "" being a bench without one. All have -json,
+// -ascii and -no-color.
+var used = map[string][]string{
+	"": {"connections", "depth", "size", "rate", "churn", "idle", "slow", "rounds", "window", "thorough", "memory", "server-cores", "plot",
+		"check-syscalls"},
+	CheckSyscallsVerb: {"check-syscalls", "connections", "depth", "size"},
+	"table":           {"rounds", "window", "thorough", "server-cores", "most"},
+	"plots":           {"rounds", "window", "thorough", "from"},
+	"scale":           {"most", "processes", "plot"},
+	"compare":         {},
+}
+
+// Used says so if one of the flags in set, by their names, is not used by verb, which is ""
+// for a bench.
+func Used(verb string, set []string) error {
+	name := "bench"
+	if verb != "" {
+		name += " " + verb
+	}
+	for _, flag := range set {
+		if slices.Contains([]string{"json", "ascii", "no-color"}, flag) || slices.Contains(used[verb], flag) {
+			continue
+		}
+		if len(used[verb]) == 0 {
+			return fmt.Errorf("-%s is not used by %s, which has no flags of its own", flag, name)
+		}
+		return fmt.Errorf("-%s is not used by %s; what is: -%s", flag, name, strings.Join(used[verb], ", -"))
+	}
+	return nil
 }
 
 // Check says what is wrong with the values.
@@ -65,6 +103,8 @@ func (o *Options) Check() error {
 		}
 	}
 	switch {
+	case o.Rounds > mostRounds:
+		return fmt.Errorf("-rounds %d: more than %d say no more", o.Rounds, mostRounds)
 	case o.Size < 1 || o.Size > 1<<20:
 		return fmt.Errorf("-size is 1 to %d bytes, not %d", 1<<20, o.Size)
 	case o.Rate < 0:

@@ -88,7 +88,7 @@ func parse(args []string, out io.Writer, own func(*flag.FlagSet)) (options, erro
 	flags.DurationVar(&o.stats, "stats", time.Second, "time between two lines of statistics; 0: none, and no word on slow turns")
 	flags.DurationVar(&o.grace, "grace", 5*time.Second, "time that a shutdown may take")
 	flags.DurationVar(&o.json, "json-stats", 0, "time between two lines of all counters as JSON on the standard output, and another when the shutdown begins; 0: none")
-	flags.BoolVar(&o.control, "control", false, "take commands from the standard input, one a line: \"stall 500ms\" holds the loop up, \"quit\" and the end of input shut down")
+	flags.BoolVar(&o.control, "control", false, "take commands from the standard input, one a line: \"counters\" writes a line of all counters as JSON on the standard output, \"stall 500ms\" holds the loop up, \"quit\" and the end of input shut down")
 	if own != nil {
 		own(flags)
 	}
@@ -151,20 +151,17 @@ func run(args []string, in io.Reader, out, logTo io.Writer, service Service) (co
 	defer stop()
 	defer context.AfterFunc(signals, func() {
 		stop() // the next one kills, should the loop not come back
-		e.Wake()
+		wake(e, log)
 	})()
 	log.Info("listening", "addr", e.Addr(), "os", runtime.GOOS, "pid", os.Getpid(), "max_fds", limit)
 	if s, ok := e.(fmt.Stringer); ok { // an engine that has a choice says what it chose
 		log.Info("built on", "features", s)
 	}
 
-	l := loop{Engine: e, service: service, timed: timed, log: log, options: o, maxFDs: limit}
-	if o.json > 0 {
-		l.json = json.NewEncoder(out)
-	}
+	l := loop{Engine: e, service: service, timed: timed, log: log, options: o, maxFDs: limit, json: json.NewEncoder(out)}
 	if o.control {
 		l.commands = make(chan string, 16)
-		go readCommands(in, l.commands, e.Wake)
+		go readCommands(in, l.commands, func() { wake(e, log) })
 	}
 	if err := l.run(signals); err != nil {
 		log.Error("the loop failed", "err", err)
@@ -173,8 +170,10 @@ func run(args []string, in io.Reader, out, logTo io.Writer, service Service) (co
 	}
 	stop() // also after the command to quit a signal kills
 
-	if err := l.writeJSON(); err != nil {
-		log.Warn("-json-stats", "err", err)
+	if o.json > 0 {
+		if err := l.writeJSON(); err != nil {
+			log.Warn("-json-stats", "err", err)
+		}
 	}
 	log.Info("shutting down", "connections", e.ConnectionCount(), "grace", o.grace)
 	grace, cancel := context.WithTimeout(context.Background(), o.grace)
@@ -209,8 +208,8 @@ type loop struct {
 	log      *slog.Logger
 	options  options
 	maxFDs   uint64
-	json     *json.Encoder // nil: none
-	commands chan string   // nil: none
+	json     *json.Encoder
+	commands chan string // nil: none
 
 	last       engine.Stats // at the last line of statistics
 	timedUntil time.Time
@@ -227,7 +226,7 @@ func (l *loop) run(ctx context.Context) error {
 		if l.options.stats > 0 {
 			wait = max(time.Until(statsDue), 0)
 		}
-		if l.json != nil {
+		if l.options.json > 0 {
 			if d := max(time.Until(jsonDue), 0); wait < 0 || d < wait {
 				wait = d
 			}
@@ -235,7 +234,7 @@ func (l *loop) run(ctx context.Context) error {
 		if err := l.Poll(wait); err != nil {
 			return err
 		}
-		if now = time.Now(); l.json != nil && !now.Before(jsonDue) {
+		if now = time.Now(); l.options.json > 0 && !now.Before(jsonDue) {
 			jsonDue = now.Add(l.options.json)
 			if err := l.writeJSON(); err != nil {
 				return fmt.Errorf("-json-stats: %w", err)
@@ -280,12 +279,9 @@ func (l *loop) tell() {
 	l.last = s
 }
 
-// writeJSON writes a line for -json-stats, if that is asked for.
+// writeJSON writes a line of all counters, for -json-stats or as commanded.
 func (l *loop) writeJSON() error {
-	switch {
-	case l.json == nil:
-		return nil
-	case l.service.JSON != nil:
+	if l.service.JSON != nil {
 		return l.json.Encode(l.service.JSON())
 	}
 	return l.json.Encode(named(l.Stats()))
@@ -298,6 +294,10 @@ func (l *loop) obey(command string) (quit bool) {
 	case "":
 	case "quit":
 		return true
+	case "counters":
+		if err := l.writeJSON(); err != nil {
+			l.log.Warn("the counters cannot be written", "err", err)
+		}
 	case "stall":
 		d, err := time.ParseDuration(strings.TrimSpace(arg))
 		if err != nil || d < 0 || d > time.Minute {
@@ -307,9 +307,24 @@ func (l *loop) obey(command string) (quit bool) {
 		l.log.Info("the loop is held up, as commanded", "for", d)
 		time.Sleep(d)
 	default:
-		l.log.Warn("no such command", "got", command, "commands", "stall 500ms, quit")
+		l.log.Warn("no such command", "got", command, "commands", "counters, stall 500ms, quit")
 	}
 	return false
+}
+
+// wake has e's Poll return. While Wake is not written yet, that is when Poll returns by
+// itself.
+func wake(e engine.Engine, log *slog.Logger) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case engine.ErrNotImplemented:
+			log.Warn(v.Error())
+		default:
+			panic(v)
+		}
+	}()
+	e.Wake()
 }
 
 // readCommands passes the lines of in on, and "quit" at their end.

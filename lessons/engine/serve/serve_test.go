@@ -151,6 +151,50 @@ func TestCommandsAndStatisticsAsJSON(t *testing.T) {
 	assert.Contains(t, text, "no such command")
 }
 
+// Without -json-stats the counters are written when they are asked for, and only then.
+func TestCountersOnCommand(t *testing.T) {
+	in, commands := io.Pipe()
+	read, out := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run([]string{"-control", "-stats", "0"}, in, out, io.Discard, Service{
+			New: func(engine.Config, func(engine.Handler) engine.Handler) (engine.Engine, error) {
+				return &standing{woken: make(chan struct{}, 1)}, nil
+			},
+		})
+		out.Close()
+	}()
+	lines := bufio.NewScanner(read)
+	last := 1 // each turn counts
+	for range 3 {
+		fmt.Fprintln(commands, "counters")
+		require.True(t, lines.Scan())
+		var s struct{ BytesIn int }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &s), lines.Text())
+		assert.GreaterOrEqual(t, s.BytesIn, last, "of now")
+		last = s.BytesIn
+	}
+	commands.Close()
+	assert.False(t, lines.Scan(), "nothing at the end: %s", lines.Text())
+	assert.Equal(t, 0, <-code)
+}
+
+// unwoken is an engine of which Wake is not written yet.
+type unwoken struct{ standing }
+
+func (e *unwoken) Wake() { panic(engine.NotImplemented("01.7", "Engine.Wake")) }
+
+func (e *unwoken) Poll(time.Duration) error { e.polls++; return nil } // there is something to do
+
+func TestCommandsDoNotNeedWake(t *testing.T) {
+	code := run([]string{"-control", "-stats", "0"}, strings.NewReader("counters\nquit\n"), io.Discard, io.Discard, Service{
+		New: func(engine.Config, func(engine.Handler) engine.Handler) (engine.Engine, error) {
+			return &unwoken{}, nil
+		},
+	})
+	assert.Equal(t, 0, code)
+}
+
 func TestTheEndOfTheCommandsIsTheEnd(t *testing.T) {
 	code := run([]string{"-control"}, strings.NewReader("stall 1ms\n"), io.Discard, io.Discard, Service{
 		New: func(engine.Config, func(engine.Handler) engine.Handler) (engine.Engine, error) {
