@@ -193,6 +193,9 @@ var rules = []Rule{
 		return s.HasFD && s.Queued == 0 && s.Sock.Unread == 0 && s.Sock.Unsent == 0 && s.Client.received.Load() > 0 &&
 			s.Client.received.Load() < s.Client.sent.Load()
 	}},
+	{"writes-without-room", []Symptom{Busy}, func(s *Scene) bool {
+		return s.Moved.Calls[engine.CallWrite] > 100 && s.Moved.BytesOut == 0
+	}},
 	{"ready-list-never-empties", []Symptom{Busy}, func(s *Scene) bool {
 		return s.AnyArmed("EPOLLET", "EPOLLONESHOT") && s.Stats.Calls[engine.CallEpollWait] > 100+20*s.Stats.Wakeups
 	}},
@@ -386,7 +389,7 @@ var causes = map[string]cause{
 		"write took only a part (a short write) or nothing (EAGAIN), and the rest was dropped: less went out than came in, and nothing is queued. Queue what the kernel did not take.",
 		"write(2), RETURN VALUE"},
 	"bytes-overtake": {
-		"Later bytes came before earlier ones: something was written while older bytes were still queued. What is queued goes first; new bytes go behind it.",
+		"Later bytes came before earlier ones: something was handed to the kernel while older bytes were still in the connection's queue. Send may write at once only if the queue is empty; otherwise what it is given goes to the end of the queue, which is sent from its beginning.",
 		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"bytes-sent-twice": {
 		"Bytes came that had come before: what the kernel took was not taken off. In Send queue what is left, p[n:]; when the queue is sent, discard n.",
@@ -427,6 +430,9 @@ var causes = map[string]cause{
 	"ready-list-never-empties": {
 		"The loop never waits, though no event comes: something stays on its own list of things to do, and nothing is done about it. What a connection is listed for has to end: a read that finds nothing (EAGAIN) clears readable, and one that may not be read is not listed.",
 		"Step \"Edges\" | epoll(7)"},
+	"writes-without-room": {
+		"The loop calls write again and again, and the kernel takes nothing. A write that finds no room (EAGAIN) is over: note that there is no room, and write again when the kernel reports the socket writable.",
+		"Step \"Writing\" | write(2), ERRORS"},
 	"idle-beside-work": {
 		"A connection whose work was under way was closed as idle. The client waits for its answer; the time counts from when the work is done.",
 		"Offloader in the lesson"},
