@@ -430,6 +430,12 @@ var causes = map[string]cause{
 	"ready-list-never-empties": {
 		"The loop never waits, though no event comes: something stays on its own list of things to do, and nothing is done about it. What a connection is listed for has to end: a read that finds nothing (EAGAIN) clears readable, and one that may not be read is not listed.",
 		"Step \"Edges\" | epoll(7)"},
+	"answer-refused-in-silence": {
+		"The answer of the work is longer than Config.HardLimit allows, so Send refused it, and nobody looked at the error: the client waits for an answer that will not come. Where an answer cannot be sent, the connection ends with the error.",
+		"Offloader in lessons/03-epoll-et/offload.go"},
+	"idle-alarm-in-the-past": {
+		"After an idle connection was closed the loop does not wait any more: the time at which it wants to look for the next is over, and stays so. Each look has to set a later time, and a connection that is gone must not be waited for.",
+		"Config.IdleTimeout in lessons/engine"},
 	"writes-without-room": {
 		"The loop calls write again and again, and the kernel takes nothing. A write that finds no room (EAGAIN) is over: note that there is no room, and write again when the kernel reports the socket writable.",
 		"Step \"Writing\" | write(2), ERRORS"},
