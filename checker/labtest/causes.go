@@ -104,6 +104,9 @@ var rules = []Rule{
 	{"loop-inside-poll", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return !s.Answers && s.CPU > 0.5
 	}},
+	{"loop-not-asked", []Symptom{CallBlocks}, func(s *Scene) bool {
+		return s.In("(*Loops).Stats", "(*Loops).Shutdown", "(*Loops).Close") && s.CPU < 0.5
+	}},
 	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
 		return s.In("EpollWait", "Select", "Kevent", "Enter", "GetQueuedCompletionStatusEx", "GetQueuedCompletionStatus") && s.CPU < 0.5
 	}},
@@ -514,6 +517,9 @@ var causes = map[string]cause{
 	"one-loop-does-all": {
 		"All connections are on one loop. Each loop needs a listener of its own on the shared port (SO_REUSEPORT), in its own epoll instance, and a goroutine that polls it.",
 		"socket(7), SO_REUSEPORT"},
+	"loop-not-asked": {
+		"A call of Loops waits for the answer of a loop, and none comes. The question has to be where the loop looks between two turns; the loop has to be woken for it, since it may wait without limit; and a loop whose goroutine has ended answers nothing any more: then the caller does it.",
+		"03: loop.do in lessons/03-epoll-et/loops.go"},
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
 		"Loops.Stats in the lesson"},
