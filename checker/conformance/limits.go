@@ -92,7 +92,8 @@ func MaxConnectionsIsKept(t *testing.T, newEngine Engine) {
 }
 
 // IdleConnectionsAreClosed: a silent connection is closed with ErrIdleTimeout; those are
-// not on which bytes move, both ways, only in, or only out.
+// not on which bytes move, both ways, only in, or only out. When it is closed the engine
+// sleeps again, until the next may be due.
 func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
 	for timeout := time.Second; timeout < 10*time.Second; timeout *= 2 {
 		if idleConnectionsAreClosed(t, newEngine, timeout) {
@@ -155,6 +156,9 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 		}
 	}
 	silent.WantGone()
+	l.SuspectNext(labtest.Rule{ID: "idle-alarm-in-the-past", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdle()
+	l.SuspectNext()
 	return true
 }
 

@@ -365,6 +365,7 @@ func AFullSendBufferIsNoError(t *testing.T, newEngine Engine) {
 	if c.IsClosed() {
 		l.Fail(labtest.Failure{Symptom: labtest.EarlyReset, Client: c, Problem: "a write that finds no room should not end the connection, but it was closed"})
 	}
+	l.WantIdle() // also while there is still no room
 	c.Want(append(make([]byte, stuffed), "answer"...))
 }
 

@@ -132,7 +132,7 @@ func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.O
 	var poll error
 	l.Do(func(e engine.Engine) { poll = e.Poll(0) })
 	if !errors.Is(poll, engine.ErrClosed) {
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("after Shutdown the engine should be closed and Poll return ErrClosed, but it returned %v", poll)})
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "poll-after-close", Problem: fmt.Sprintf("after Shutdown the engine should be closed and Poll return ErrClosed, but it returned %v", poll)})
 	}
 }
 

@@ -104,6 +104,9 @@ var rules = []Rule{
 	{"loop-inside-poll", []Symptom{PollBlocks, CallBlocks, NoData, CountLow, SendStalls, NoOnClose, NoEOF}, func(s *Scene) bool {
 		return !s.Answers && s.CPU > 0.5
 	}},
+	{"loop-not-asked", []Symptom{CallBlocks}, func(s *Scene) bool {
+		return s.In("(*Loops).Stats", "(*Loops).Shutdown", "(*Loops).Close") && s.CPU < 0.5
+	}},
 	{"wait-ignores-timeout", []Symptom{PollBlocks, CallBlocks}, func(s *Scene) bool {
 		return s.In("EpollWait", "Select", "Kevent", "Enter", "GetQueuedCompletionStatusEx", "GetQueuedCompletionStatus") && s.CPU < 0.5
 	}},
@@ -192,6 +195,9 @@ var rules = []Rule{
 	{"short-write-dropped", []Symptom{NoData, WrongBytes}, func(s *Scene) bool {
 		return s.HasFD && s.Queued == 0 && s.Sock.Unread == 0 && s.Sock.Unsent == 0 && s.Client.received.Load() > 0 &&
 			s.Client.received.Load() < s.Client.sent.Load()
+	}},
+	{"writes-without-room", []Symptom{Busy}, func(s *Scene) bool {
+		return s.Moved.Calls[engine.CallWrite] > 100 && s.Moved.BytesOut == 0
 	}},
 	{"ready-list-never-empties", []Symptom{Busy}, func(s *Scene) bool {
 		return s.AnyArmed("EPOLLET", "EPOLLONESHOT") && s.Stats.Calls[engine.CallEpollWait] > 100+20*s.Stats.Wakeups
@@ -386,7 +392,7 @@ var causes = map[string]cause{
 		"write took only a part (a short write) or nothing (EAGAIN), and the rest was dropped: less went out than came in, and nothing is queued. Queue what the kernel did not take.",
 		"write(2), RETURN VALUE"},
 	"bytes-overtake": {
-		"Later bytes came before earlier ones: something was written while older bytes were still queued. What is queued goes first; new bytes go behind it.",
+		"Later bytes came before earlier ones: something was handed to the kernel while older bytes were still in the connection's queue. Send may write at once only if the queue is empty; otherwise what it is given goes to the end of the queue, which is sent from its beginning.",
 		"Step \"Writing\" | write(2), RETURN VALUE"},
 	"bytes-sent-twice": {
 		"Bytes came that had come before: what the kernel took was not taken off. In Send queue what is left, p[n:]; when the queue is sent, discard n.",
@@ -427,6 +433,15 @@ var causes = map[string]cause{
 	"ready-list-never-empties": {
 		"The loop never waits, though no event comes: something stays on its own list of things to do, and nothing is done about it. What a connection is listed for has to end: a read that finds nothing (EAGAIN) clears readable, and one that may not be read is not listed.",
 		"Step \"Edges\" | epoll(7)"},
+	"answer-refused-in-silence": {
+		"The answer of the work is longer than Config.HardLimit allows, so Send refused it, and nobody looked at the error: the client waits for an answer that will not come. Where an answer cannot be sent, the connection ends with the error.",
+		"Offloader in lessons/03-epoll-et/offload.go"},
+	"idle-alarm-in-the-past": {
+		"After an idle connection was closed the loop does not wait any more: the time at which it wants to look for the next is over, and stays so. Each look has to set a later time, and a connection that is gone must not be waited for.",
+		"Config.IdleTimeout in lessons/engine"},
+	"writes-without-room": {
+		"The loop calls write again and again, and the kernel takes nothing. A write that finds no room (EAGAIN) is over: note that there is no room, and write again when the kernel reports the socket writable.",
+		"Step \"Writing\" | write(2), ERRORS"},
 	"idle-beside-work": {
 		"A connection whose work was under way was closed as idle. The client waits for its answer; the time counts from when the work is done.",
 		"Offloader in the lesson"},
@@ -502,6 +517,9 @@ var causes = map[string]cause{
 	"one-loop-does-all": {
 		"All connections are on one loop. Each loop needs a listener of its own on the shared port (SO_REUSEPORT), in its own epoll instance, and a goroutine that polls it.",
 		"socket(7), SO_REUSEPORT"},
+	"loop-not-asked": {
+		"A call of Loops waits for the answer of a loop, and none comes. The question has to be where the loop looks between two turns; the loop has to be woken for it, since it may wait without limit; and a loop whose goroutine has ended answers nothing any more: then the caller does it.",
+		"03: loop.do in lessons/03-epoll-et/loops.go"},
 	"stats-of-one-loop": {
 		"The counters are those of one loop, or of some: add up all of them.",
 		"Loops.Stats in the lesson"},

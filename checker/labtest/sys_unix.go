@@ -173,18 +173,22 @@ func OnGoHeap(p []byte) bool {
 func assign[T int64 | uint64](limit *T, n int) { *limit = T(n) }
 
 // Stuff writes zeros to the TCP socket fd until its send buffer is full, and returns how
-// many it took; none if fd is none.
+// many it took; none if fd is none. A full one has room again when the peer's kernel moves
+// together what it holds, and when it takes what it had dropped and is sent again: only
+// one that has taken nothing for half a second is full.
 func Stuff(fd int) (n int) {
 	zeros := make([]byte, 64<<10)
-	for fd >= 0 {
+	for last := time.Now(); fd >= 0 && time.Since(last) < 500*time.Millisecond; {
 		m, err := unix.SendmsgN(fd, zeros, nil, nil, unix.MSG_DONTWAIT)
-		if err == unix.EINTR {
-			continue
+		switch {
+		case m > 0:
+			n += m
+			last = time.Now()
+		case err == unix.EAGAIN:
+			time.Sleep(5 * time.Millisecond)
+		case err != unix.EINTR:
+			return n
 		}
-		if err != nil || m <= 0 {
-			break
-		}
-		n += m
 	}
 	return n
 }

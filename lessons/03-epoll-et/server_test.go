@@ -509,6 +509,18 @@ func TestStep08_WorkThatIsDoneIsNoExcuse(t *testing.T) {
 	}
 }
 
+func TestStep08_AnAnswerPastTheHardLimitEndsTheConnection(t *testing.T) {
+	lab := labtest.Start(t, server, labtest.WithConfig(engine.Config{HighWater: 64 << 10, HardLimit: 1 << 20}),
+		labtest.WithHandler(worker{t, func([]byte) []byte { return make([]byte, 2<<20) }}))
+	client := lab.Dial()
+	lab.Did("the work's answer is 2 MiB, twice the hard limit")
+	client.Suspect(labtest.Rule{ID: "answer-refused-in-silence"})
+	client.Send([]byte("work"))
+	if err := client.WantClosed(); !errors.Is(err, engine.ErrBackpressure) {
+		lab.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: client, Problem: fmt.Sprintf("OnClose should get ErrBackpressure, but got %v", err)})
+	}
+}
+
 func TestStep08_ThereIsNoWorkForAClosedConnection(t *testing.T) {
 	lab := labtest.Start(t, server, labtest.WithHandler(conformance.Silent))
 	client := lab.Dial()
