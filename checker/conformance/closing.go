@@ -11,17 +11,26 @@ import (
 	"iolab/lessons/engine"
 )
 
-// TheHandlerCanClose: Close inside OnData closes the connection; OnClose comes after
-// the callback has returned, with nil, and once.
+// TheHandlerCanClose: Close inside OnData closes the connection, and inside OnOpen, also
+// while others wait to be accepted; OnClose comes after the callback has returned, with
+// nil, and once.
 func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	var again, send error
 	calls := map[netip.AddrPort]int{}
-	l := start(t, newEngine, labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) {
-		calls[c.RemoteAddr()]++
-		c.Close()
-		again = c.Close()
-		send = c.Send([]byte("too late"))
-	}}))
+	unwanted := false
+	l := start(t, newEngine, labtest.WithHandler(service{
+		open: func(c engine.Conn) {
+			if unwanted {
+				c.Close()
+			}
+		},
+		data: func(c engine.Conn, _ []byte) {
+			calls[c.RemoteAddr()]++
+			c.Close()
+			again = c.Close()
+			send = c.Send([]byte("too late"))
+		},
+	}))
 	l.Did("in OnData the handler calls Close, twice, and then Send")
 	c := l.Dial()
 	c.Suspect(labtest.Rule{ID: "close-does-nothing", For: []labtest.Symptom{labtest.NoOnClose, labtest.NoEOF}, When: stillOpen},
@@ -49,6 +58,16 @@ func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: more, Suspect: "event-after-close",
 			Problem: fmt.Sprintf("after Close a connection should get no OnData, though more of its bytes are there, but it got %d more", n-1)})
 	}
+	l.Pause()
+	unwanted = true
+	l.Did("from here on the handler calls Close in OnOpen")
+	several := l.DialMany(5)
+	l.Resume()
+	for _, c := range several {
+		c.WantClosed()
+		c.WantGone()
+	}
+	l.WantCount(0)
 	l.WantDescriptorsBack()
 }
 
@@ -96,7 +115,8 @@ func AnEventAfterCloseIsDropped(t *testing.T, newEngine Engine) {
 
 // AStaleEventHitsNobody: within one batch the handler closes a connection that has
 // an event of its own there, and a new client is accepted, which may get the same
-// descriptor. The new client must not suffer.
+// descriptor. The new client must not suffer, not even when the handler goes on using
+// what it has of the old connection.
 func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
 	var victim engine.Conn
 	l := start(t, newEngine, labtest.Paused(), labtest.WithHandler(service{data: func(c engine.Conn, data []byte) {
@@ -113,6 +133,7 @@ func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
 		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "2 clients should be accepted, but are not"},
 			func(e engine.Engine) bool { return e.ConnectionCount() == 2 })
 		victim = doomed.WantOpen()
+		old := victim
 		l.Turn(0) // level-triggered epoll forgets that the listener was ready only in a turn in which it is not
 
 		// In this order they become ready: one that closes, a newcomer, and the one that
@@ -130,7 +151,33 @@ func AStaleEventHitsNobody(t *testing.T, newEngine Engine) {
 		fresh.Echo([]byte("nobody closed me"))
 		l.WantCount(2)
 		l.Pause()
+
+		// Whoever comes now gets the number, if the first newcomer has not.
+		free := labtest.PlugBelow(end)
+		later := l.Dial()
+		free()
+		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: later, Problem: "a client should be accepted, but is not"},
+			func(e engine.Engine) bool { return e.ConnectionCount() == 3 })
 		unplug()
+		l.Did("Send, CloseWrite and Close of the connection that the handler had closed")
+		var send error
+		var queued int
+		l.Do(func(engine.Engine) {
+			send, queued = old.Send([]byte("too late")), old.Queued()
+			old.CloseWrite()
+			old.Close()
+		})
+		if !errors.Is(send, engine.ErrClosed) || queued != 0 {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: later, Suspect: "old-conn-hits-newcomer",
+				Problem: fmt.Sprintf("Send on a connection that has had its OnClose should return ErrClosed and queue nothing, but it returned %v, and %d bytes are queued", send, queued)})
+		}
+		l.Resume()
+		for _, c := range []*labtest.Client{fresh, later} {
+			c.Suspect(labtest.Rule{ID: "old-conn-hits-newcomer"})
+			c.Echo([]byte("nor now"))
+		}
+		l.Pause()
+		later.Close()
 		killer.Close()
 		fresh.Close()
 		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountHigh, Problem: "the clients have left, but are still counted"},

@@ -21,7 +21,7 @@ func RunsOutOfDescriptorsAndRecovers(t *testing.T, newEngine Engine) {
 	l.Resume()
 	first.Echo([]byte("served"))
 	l.SuspectNext(labtest.Rule{ID: "emfile-spins", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Listener.AcceptQueue > 0 }})
-	l.WantIdle()
+	l.WantIdleBut(60) // it may look again now and then, and be woken twice for it
 	first.Echo([]byte("still served"))
 
 	l.Did("descriptors come free")
@@ -39,6 +39,8 @@ func RunsOutOfDescriptorsAndRecovers(t *testing.T, newEngine Engine) {
 	if served == 0 {
 		l.Fail(labtest.Failure{Symptom: labtest.CountLow, Problem: "those for whom there were descriptors should be served, but all were refused"})
 	}
+	l.SuspectNext()
+	l.WantIdle()
 }
 
 // AcceptingGoesOnByItself: the descriptors ran out while clients wait, and come free
@@ -66,6 +68,31 @@ func AcceptingGoesOnByItself(t *testing.T, newEngine Engine) {
 				Problem: fmt.Sprintf("Poll should not wait for long while %d clients are in the accept queue and there are descriptors again, but does", 20-s.Accepts-s.Refused)})
 		}
 	}
+}
+
+// AnAcceptThatKeepsFailingIsNoBusyLoop: the listener is shut down behind the engine's
+// back, and each accept fails at once, and for ever.
+func AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T, newEngine Engine) {
+	l := start(t, newEngine)
+	c := l.Dial()
+	c.Echo([]byte("served"))
+	l.Pause()
+	l.Did("shut the listener down: from now on accept fails")
+	if !labtest.ShutDown(l.Listener()) {
+		return // not every system does it, and then nobody can do it to the engine
+	}
+	var err error
+	l.Do(func(e engine.Engine) {
+		for n := 0; n < 3 && err == nil; n++ {
+			err = e.Poll(10 * time.Millisecond)
+		}
+	})
+	if err != nil {
+		return // it gives up, and says why: no busy loop either
+	}
+	l.SuspectNext(labtest.Rule{ID: "accept-error-spins", For: []labtest.Symptom{labtest.Busy}})
+	l.WantIdleBut(60)
+	c.Echo([]byte("still served"))
 }
 
 // MaxConnectionsIsKept: those beyond the limit are closed and counted, and there is
@@ -163,7 +190,7 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 }
 
 // AnIdleTimeoutNeedsNoTraffic: the loop wakes up by itself to close an idle
-// connection, also from a Poll without limit.
+// connection, also from a Poll without limit; and when there is none any more, it sleeps.
 func AnIdleTimeoutNeedsNoTraffic(t *testing.T, newEngine Engine) {
 	l := start(t, newEngine, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: 50 * time.Millisecond}))
 	c := l.Dial()
@@ -183,6 +210,7 @@ func AnIdleTimeoutNeedsNoTraffic(t *testing.T, newEngine Engine) {
 	}
 	l.Resume() // where the kernel has to let go of the connection first, its descriptor is closed in a later turn
 	c.WantGone()
+	l.WantIdleBut(50) // an engine that looks eight times in a timeout makes forty turns
 }
 
 // SlowTurnsAreCounted: a handler that blocks shows in Stats, waiting does not.

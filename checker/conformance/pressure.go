@@ -42,7 +42,8 @@ var rdhupWhilePaused = labtest.Rule{ID: "rdhup-while-paused", For: []labtest.Sym
 	When: func(s *labtest.Scene) bool { return s.AnyArmed("EPOLLRDHUP", "EPOLLIN") }}
 
 // APausedClientThatEndsIsQuiet: the queue is above the high-water mark when the client
-// ends its output. Its end of data waits to be read, and must not keep the loop busy.
+// ends its output. Its end of data waits to be read, and must not keep the loop busy. One
+// that resets is not waited for: it is gone.
 func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	answer := labtest.Pattern(4, 16<<20)
 	l := start(t, newEngine, labtest.WithConfig(engine.Config{HighWater: 64 << 10, HardLimit: 64 << 20}),
@@ -57,6 +58,17 @@ func APausedClientThatEndsIsQuiet(t *testing.T, newEngine Engine) {
 	c.Want(answer)
 	c.WantEOF()
 	c.WantClosed()
+	if labtest.UnderWine() {
+		return // it may not tell of the reset: see AResetWhileWritingHurtsNobody
+	}
+	l.SuspectNext()
+	rude := l.DialSmall()
+	rude.WantOpen()
+	rude.Reset()
+	if err := rude.WantClosed(); err == nil {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: rude, Suspect: "reset-not-reported",
+			Problem: "OnClose should get the error of a client that reset, but got nil"})
+	}
 }
 
 // ReadingGoesOnAtTheLowWaterMark: between the two marks a paused client stays paused.

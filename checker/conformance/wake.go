@@ -85,18 +85,51 @@ func WakesAreOne(t *testing.T, newEngine Engine) {
 		l.Engine().Wake()
 	}
 	l.TurnWithin(time.Minute)
+	// Some of the turns after that may be short: a signal, what is left of the wake. But
+	// not all, or it is one for each Wake (or there is no end of them).
+	l.Did("Poll(%v), %d times", pause, tries)
+	if short := shortTurns(l); short > tries/2 {
+		l.Got("%d returned at once", short)
+		for range 2 * wakes {
+			l.Turn(0)
+		}
+		if shortTurns(l) <= tries/2 {
+			l.Fail(labtest.Failure{Symptom: labtest.Busy, Suspect: "wakes-not-coalesced",
+				Problem: fmt.Sprintf("%d wakes that came before the loop looked should make one Poll return, but most of the %d after it returned at once, though nobody called Wake", wakes, tries)})
+		}
+	}
 	l.SuspectNext(
 		labtest.Rule{ID: "wakeup-not-cleared", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil && s.Stats.Wakeups > 2*wakes }},
 		labtest.Rule{ID: "wakes-not-coalesced", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil }})
 	l.WantIdle()
 }
 
+const (
+	pause = 20 * time.Millisecond
+	tries = 20
+)
+
+// shortTurns makes turns in which nothing is to be done, and counts those that do not
+// wait.
+func shortTurns(l *labtest.Lab) (short int) {
+	for range tries {
+		if l.Turn(pause) < pause/2 {
+			short++
+		}
+	}
+	return short
+}
+
 // ShutdownSendsWhatIsQueued: a client that reads late gets everything and the end of
 // data; nobody can connect any more; Shutdown returns nil.
 func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.Option) {
 	answer := labtest.Pattern(8, 8<<20)
+	var heirs labtest.Heirs
 	l := start(t, newEngine, append(opts, labtest.WithConfig(engine.Config{HardLimit: 64 << 20}),
-		labtest.WithHandler(service{data: func(c engine.Conn, _ []byte) { c.Send(answer) }}))...)
+		labtest.WithHandler(service{
+			data:  func(c engine.Conn, _ []byte) { c.Send(answer) },
+			close: func(engine.Conn, error) { heirs.Take() },
+		}))...)
 	l.Did("in OnData the handler sends 8 MiB")
 	idle, busy := l.Dial(), l.DialSmall()
 	idle.WantOpen()
@@ -104,6 +137,7 @@ func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.O
 	l.Eventually(labtest.Failure{Symptom: labtest.NoData, Client: busy, Problem: "the client's bytes should arrive, but do not"},
 		func(engine.Engine) bool { return busy.Received() == 2 })
 	addr := l.Addr()
+	heirs.Open(l)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*labtest.Patience)
 	defer cancel()
 	done := l.Shutdown(ctx)
@@ -129,6 +163,7 @@ func ShutdownSendsWhatIsQueued(t *testing.T, newEngine Engine, opts ...labtest.O
 		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Client: idle, Suspect: "shutdown-serves-on",
 			Problem: fmt.Sprintf("what comes in after Shutdown has begun should be discarded, but OnData got %d bytes", n)})
 	}
+	unharmed(l, &heirs, "used-after-close", "Shutdown")
 	var poll error
 	l.Do(func(e engine.Engine) { poll = e.Poll(0) })
 	if !errors.Is(poll, engine.ErrClosed) {
@@ -179,11 +214,18 @@ func ShutdownKeepsItsDeadline(t *testing.T, newEngine Engine, opts ...labtest.Op
 }
 
 // CloseEndsEverything: Close in the middle of traffic ends each connection with
-// ErrClosed.
+// ErrClosed, and after it the engine touches no descriptor any more: the numbers are
+// somebody else's by then.
 func CloseEndsEverything(t *testing.T, newEngine Engine, opts ...labtest.Option) {
-	l := start(t, newEngine, opts...)
+	var heirs labtest.Heirs
+	l := start(t, newEngine, append(opts, labtest.WithHandler(service{
+		data:  func(c engine.Conn, data []byte) { c.Send(data) },
+		close: func(engine.Conn, error) { heirs.Take() },
+	}))...)
 	clients := l.DialMany(20)
 	l.WantCount(20)
+	conn := clients[0].WantOpen()
+	heirs.Open(l)
 	for i, c := range clients {
 		c.SendInBackground(labtest.Pattern(i, 1<<20))
 	}
@@ -196,5 +238,32 @@ func CloseEndsEverything(t *testing.T, newEngine Engine, opts ...labtest.Option)
 			l.Fail(labtest.Failure{Symptom: labtest.WrongCloseError, Client: c, Problem: "OnClose should get ErrClosed for a connection that Close has cut, but got nil"})
 		}
 		c.WantGone()
+	}
+	unharmed(l, &heirs, "used-after-close", "Close")
+	l.Did("others open files, which get the numbers that have come free; then Wake")
+	heirs.Take()
+	l.Engine().Wake()
+	unharmed(l, &heirs, "wake-after-close", "Wake, after Close,")
+	l.Did("Poll(0), Close and Shutdown once more")
+	var shutdown error
+	l.Do(func(e engine.Engine) { e.Poll(0); e.Close(); shutdown = e.Shutdown(context.Background()) })
+	unharmed(l, &heirs, "used-after-close", "Poll, Close and Shutdown, after Close,")
+	if !errors.Is(shutdown, engine.ErrClosed) {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Shutdown after Close should return ErrClosed, but returned %v", shutdown)})
+	}
+	if len(opts) > 0 {
+		return // the connection may be another goroutine's
+	}
+	l.Did("Send, CloseWrite and Close of a connection that it had")
+	l.Do(func(engine.Engine) { conn.Send([]byte("too late")); conn.CloseWrite(); conn.Close() })
+	unharmed(l, &heirs, "used-after-close", "a connection's Send, CloseWrite and Close, after the engine's Close,")
+}
+
+// unharmed ends the test if something was done to heirs, and says that what did it.
+func unharmed(l *labtest.Lab, heirs *labtest.Heirs, cause, what string) {
+	if harm := heirs.Harm(); harm != "" {
+		l.Got("%s", harm)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: cause,
+			Problem: fmt.Sprintf("%s should leave descriptors alone that are closed, since their numbers are given out again, but %s", what, harm)})
 	}
 }

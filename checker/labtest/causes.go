@@ -266,6 +266,9 @@ var rules = []Rule{
 	{"emfile-spins", []Symptom{Busy}, func(s *Scene) bool {
 		return s.Listening && s.Listener.AcceptQueue > 0
 	}},
+	{"timer-not-read", []Symptom{Busy}, func(s *Scene) bool {
+		return slices.ContainsFunc(s.Ready, func(fd probe.FD) bool { return fd.Kind == "timerfd" })
+	}},
 	{"wake-not-read", []Symptom{Busy}, func(s *Scene) bool { return len(s.Ready) > 0 }},
 	{"read-interest-left-armed", []Symptom{Busy}, func(s *Scene) bool {
 		return s.HasFD && s.halfOpen() && (s.Sock.Unread > 0 || s.Sock.State == "CLOSE_WAIT") &&
@@ -343,6 +346,18 @@ var causes = map[string]cause{
 	"wake-not-read": {
 		"The wake descriptor has something to be read, and nobody reads it: every wait returns at once. Read it when it is reported.",
 		"Step \"Wake and shutdown\" | Engine.Wake in lessons/engine"},
+	"timer-not-read": {
+		"A timerfd has fired, and nobody reads it: it stays readable, and every wait returns at once. Read it when it is reported, also when nothing turns out to be due.",
+		"timerfd_create(2), read(2)"},
+	"wake-after-close": {
+		"Wake wrote to a descriptor after the engine had closed it, and the number was somebody else's by then. Close sets it to -1, Wake looks, and both do so under one lock, since Wake may come from any goroutine.",
+		"Engine.Wake in lessons/engine"},
+	"used-after-close": {
+		"The engine used a descriptor's number after it had closed it, and the number was somebody else's by then: the kernel gives out the lowest that is free. Close each once, and set what holds the number to -1 with it.",
+		"close(2), NOTES; Engine.Close in lessons/engine"},
+	"old-conn-hits-newcomer": {
+		"A connection that is closed was used by its handler, and that reached the one that has its place now: its descriptor or slot was looked up without asking whose it is. A closed connection has to know that it is closed, or a generation has to say that the place was given out again.",
+		"Conn.ID in lessons/engine"},
 	"read-interest-left-armed": {
 		"A connection has something to be read, is not read from, and is still asked about: every wait returns at once. While it is paused, take it out of what you ask for.",
 		"Step \"Backpressure\" | Conn.Send in lessons/engine"},

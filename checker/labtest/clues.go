@@ -21,7 +21,7 @@ type Clues struct {
 	Strangers   []netip.AddrPort // remote addresses of connections that are none of the clients'
 	WasReset    bool             // the client has reset its connection
 	Echo        bool             // the service sends back what it gets, and nothing else
-	Ready       []probe.FD       // descriptors that New opened, not TCP, with something to read: a wake that nobody took
+	Ready       []probe.FD       // descriptors that New opened, not TCP, with something to read: a wake or a timer that nobody took
 	ShutdownErr error            // what Shutdown returned, if it has
 	Untold      *Client          // a client that was sent nothing, and has not had the end of data either
 }
@@ -86,7 +86,7 @@ func (l *Lab) clues(s *Scene, fds []probe.FD) {
 	own := probe.Leaked(l.before, l.afterNew)
 	for _, fd := range fds {
 		mine := slices.ContainsFunc(own, func(o probe.FD) bool { return o.Num == fd.Num && o.Target == fd.Target })
-		if mine && slices.Contains([]string{"pipe", "unix", "udp", "eventfd"}, fd.Kind) && readable(fd.Num) {
+		if mine && slices.Contains([]string{"pipe", "unix", "udp", "eventfd", "timerfd"}, fd.Kind) && readable(fd.Num) {
 			s.Ready = append(s.Ready, fd)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // manual, or in a BSD's.
 var manPages = strings.Fields(`accept(2) accept4(2) close(2) connect(2) epoll(7) epoll_create(2) epoll_ctl(2) epoll_wait(2)
 	eventfd(2) fcntl(2) getsockopt(2) io_uring(7) io_uring_enter(2) io_uring_register(2) io_uring_setup(2) kevent(2) kqueue(2)
-	listen(2) mmap(2) open(2) read(2) recv(2) select(2) send(2) shutdown(2) signal(7) socket(2) socket(7) tcp(7) write(2)
+	listen(2) mmap(2) open(2) read(2) recv(2) select(2) send(2) shutdown(2) signal(7) socket(2) timerfd_create(2) socket(7) tcp(7) write(2)
 	io_uring_cancelation(7) io_uring_buf_ring_add(3) io_uring_buf_ring_advance(3) io_uring_setup_buf_ring(3)
 	io_uring_prep_recv_multishot(3) io_uring_prep_multishot_accept(3) io_uring_prep_accept_direct(3) io_uring_prep_accept(3) io_uring_prep_recv(3) io_uring_prep_send(3)`)
 

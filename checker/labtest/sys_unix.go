@@ -172,6 +172,10 @@ func OnGoHeap(p []byte) bool {
 // assign sets a limit, whose type differs among systems.
 func assign[T int64 | uint64](limit *T, n int) { *limit = T(n) }
 
+// ShutDown ends what the listening socket fd can receive, as another process that shares
+// it may, and tells whether that was possible.
+func ShutDown(fd int) bool { return unix.Shutdown(fd, unix.SHUT_RD) == nil }
+
 // Stuff writes zeros to the TCP socket fd until its send buffer is full, and returns how
 // many it took; none if fd is none. A full one has room again when the peer's kernel moves
 // together what it holds, and when it takes what it had dropped and is sent again: only

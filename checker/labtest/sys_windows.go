@@ -40,6 +40,9 @@ func PlugBelow(int) (unplug func()) { return func() {} }
 // Steal does nothing: the server's socket cannot be found here.
 func Steal(int) bool { return false }
 
+// ShutDown does nothing: the server's socket cannot be found here.
+func ShutDown(int) bool { return false }
+
 // Stuff does nothing: the server's socket cannot be found here.
 func Stuff(int) int { return 0 }
 
@@ -81,3 +84,15 @@ func UnderWine() bool {
 
 // Waits is -1: the kernel does not count it.
 func Waits() int64 { return -1 }
+
+// Heirs do nothing: Windows does not promise which handle comes next.
+type Heirs struct{}
+
+// Open does nothing.
+func (*Heirs) Open(*Lab) {}
+
+// Take does nothing.
+func (*Heirs) Take() {}
+
+// Harm is empty.
+func (*Heirs) Harm() string { return "" }

@@ -10,7 +10,7 @@ type Stats struct {
 	Accepts     uint64 // connections accepted and served
 	Refused     uint64 // connections accepted and closed at once, for want of room
 	Parked      uint64 // times that accepting paused, mostly for want of descriptors
-	BytesIn     uint64 // bytes given to OnData
+	BytesIn     uint64 // bytes read: given to OnData, or discarded by Shutdown
 	BytesOut    uint64 // bytes that the kernel took
 	Wakeups     uint64 // returns of the wait call with something to do
 	EAGAINs     uint64 // calls that found the kernel not ready after all
