@@ -543,6 +543,9 @@ var causes = map[string]cause{
 	"buffer-shared": {
 		"Two receives in flight fill the same memory. A readiness engine can read everything into one buffer, because it reads when it likes; here the kernel writes when it likes, so each receive in flight needs a buffer of its own.",
 		"Step \"Receiving\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"buffer-given-back-early": {
+		"A connection was closed with a send or a receive in flight, and its buffer was given back at once, so that the next send or receive that took a buffer got memory that was still the kernel's. Closing only asks for the end of what is in flight. Give a buffer back when the operation's completion has been dequeued.",
+		"Step \"Closing\" | Violation in lessons/05-iocp/iocp/iocp.go"},
 	"operation-awaited-in-vain": {
 		"Close waits until nothing is in flight, and the engine counts an operation that the kernel does not have. One that fails in its call, and one that is done at once with FILE_SKIP_COMPLETION_PORT_ON_SUCCESS set, gets no completion: take it back where the call returns.",
 		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},
