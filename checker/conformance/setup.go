@@ -86,9 +86,13 @@ func CloseGivesEverythingBack(t *testing.T, newEngine Engine) {
 	l.Did("Close, twice")
 	var first, second error
 	l.Do(func(e engine.Engine) { first, second = e.Close(), e.Close() })
-	if first != nil || second != nil {
+	if first != nil {
+		l.Got("%v", first)
+		l.Fail(labtest.Failure{Symptom: labtest.CloseFails, Err: first, Problem: fmt.Sprintf("Close should return nil, but returned %q", first)})
+	}
+	if second != nil {
 		l.Got("%v, %v", first, second)
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Close should return nil, also the second time, but returned %v and %v", first, second)})
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Problem: fmt.Sprintf("Close should return nil, also the second time, but returned %v", second)})
 	}
 	l.Did("New on the same address, %s", addr)
 	var err error

@@ -132,6 +132,10 @@ var rules = []Rule{
 		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
 	}},
 	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
+	{"operation-awaited-in-vain", []Symptom{CloseFails}, func(s *Scene) bool {
+		return s.Stats.Calls[engine.CallGetQueuedCompletionStatusEx] > 0 && !isErrno(s.Err)
+	}},
+	{"close-fails", []Symptom{CloseFails}, nil},
 	{"fd-beyond-fd_setsize", []Symptom{Panics}, func(s *Scene) bool {
 		return strings.Contains(s.Stack, "FdSet")
 	}},
@@ -292,6 +296,13 @@ var rules = []Rule{
 
 	// The connection ended in time, with another error than the contract names.
 	{"wrong-close-error", []Symptom{WrongCloseError}, nil},
+}
+
+// isErrno tells whether err is a system's, and not the engine's own word.
+func isErrno(err error) bool {
+	var unix syscall.Errno
+	var winsock iocp.Errno
+	return errors.As(err, &unix) || errors.As(err, &winsock)
 }
 
 // smallest is what the kernel's send buffer takes at once on any system.
@@ -565,6 +576,15 @@ var causes = map[string]cause{
 	"buffer-shared": {
 		"Two receives in flight fill the same memory. A readiness engine can read everything into one buffer, because it reads when it likes; here the kernel writes when it likes, so each receive in flight needs a buffer of its own.",
 		"Step \"Receiving\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"buffer-given-back-early": {
+		"A connection was closed with a send or a receive in flight, and its buffer was given back at once, so that the next send or receive that took a buffer got memory that was still the kernel's. Closing only asks for the end of what is in flight. Give a buffer back when the operation's completion has been dequeued.",
+		"Step \"Closing\" | Violation in lessons/05-iocp/iocp/iocp.go"},
+	"operation-awaited-in-vain": {
+		"Close waits until nothing is in flight, and the engine counts an operation that the kernel does not have. One that fails in its call, and one that is done at once with FILE_SKIP_COMPLETION_PORT_ON_SUCCESS set, gets no completion: take it back where the call returns.",
+		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},
+	"close-fails": {
+		"Close returned an error: something that it closes was closed before, or was never opened. Close what is open, once, and note that it is closed (-1, InvalidHandle).",
+		"Engine.Close in lessons/engine"},
 	"port-closed-in-flight": {
 		"The completion port was closed with operations in flight. Cancelling is a request, and closesocket is one too: each operation still completes, and only then is its memory free. Dequeue until the last has come, then close the port.",
 		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},

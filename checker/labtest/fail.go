@@ -36,6 +36,7 @@ const (
 	PollBlocks      Symptom = "Poll does not return"
 	PollEarly       Symptom = "Poll returns at once"
 	PollFails       Symptom = "Poll fails"
+	CloseFails      Symptom = "Close fails"
 	CallBlocks      Symptom = "a call does not return"
 	Panics          Symptom = "panic"
 	ContractBroken  Symptom = "contract broken"
