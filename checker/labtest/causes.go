@@ -583,8 +583,8 @@ var causes = map[string]cause{
 		"Close waits until nothing is in flight, and the engine counts an operation that the kernel does not have. One that fails in its call, and one that is done at once with FILE_SKIP_COMPLETION_PORT_ON_SUCCESS set, gets no completion: take it back where the call returns.",
 		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},
 	"close-fails": {
-		"Close returned an error: something that it closes was closed before, or was never opened. Close what is open, once, and note that it is closed (-1, InvalidHandle).",
-		"Engine.Close in lessons/engine"},
+		"Close returned an error: something that it closes was closed before, or was never opened. Close what is open, once, and note that it is closed (-1, InvalidHandle). Where the kernel works in the engine's place, it can also be an operation that was not cancelled: it holds its connection, and Close waits for it in vain.",
+		"06: io_uring_cancelation(7) | Engine.Close in lessons/engine/engine.go"},
 	"port-closed-in-flight": {
 		"The completion port was closed with operations in flight. Cancelling is a request, and closesocket is one too: each operation still completes, and only then is its memory free. Dequeue until the last has come, then close the port.",
 		"Step \"An operation\" | CloseHandle in lessons/05-iocp/iocp/port_unix.go"},
@@ -735,6 +735,9 @@ var causes = map[string]cause{
 	"idle-limit-too-early": {
 		"A connection was closed as idle before its time was over. In the quarter in which its last byte moved that may have been at the very end: four whole ones have to follow it.",
 		"Engine.sweep in the lesson"},
+	"stall-taken-for-silence": {
+		"The loop was held up, and connections whose bytes waited in the kernel meanwhile were closed as idle. The kernel hands over some of what is due in each call, and not all: after a long turn let no more than one quarter of the idle timeout have passed, and serve what has come first.",
+		"Engine.sweep in the lesson"},
 	"slow-turn-not-counted": {
 		"A handler blocked the loop, and Stats does not show it: measure from the return of the wait to the end of the turn, and count what is over Config.TurnBudget.",
 		"Stats.SlowTurns in lessons/engine"},
@@ -783,6 +786,9 @@ var causes = map[string]cause{
 	"submission-not-published": {
 		"What was prepared does not reach the kernel: store the new tail (release) before io_uring_enter, and tell it how many there are.",
 		"io_uring(7), \"Submission queueing\""},
+	"submission-left-behind": {
+		"The kernel has not taken all that it was given, as after a bad submission before Linux 5.18, and was not told of the rest again. What there is to submit is our tail less the kernel's head, and not what is new since the last call.",
+		"io_uring_enter(2), RETURN VALUE | IORING_SETUP_SUBMIT_ALL in io_uring_setup(2)"},
 	"sqe-not-cleared": {
 		"A submission still has fields of the one that was in its place before: SQEs are used again and again. Clear it when it is given out.",
 		"io_uring_enter(2), struct io_uring_sqe"},
@@ -837,6 +843,12 @@ var causes = map[string]cause{
 	"recv-armed-twice": {
 		"More receives are under way than there are connections: one that goes on (IORING_CQE_F_MORE) was started again. Two receives on one socket share its bytes, in no order.",
 		"io_uring_prep_recv_multishot(3)"},
+	"lost-while-paused": {
+		"A client was paused for its queue while a receive was under way for it. Bytes that this receive still brings belong to the stream: keep them, in order and before what comes later, and hand them over when the queue has drained.",
+		"Conn.update in the lesson"},
+	"accepted-and-forgotten": {
+		"A client was accepted while the engine closed, and nobody closed its descriptor: an accept may complete with a client until its cancellation has, so whoever comes after Close or Shutdown has to be closed.",
+		"Engine.open in the lesson"},
 	"accept-not-rearmed": {
 		"Clients wait in the accept queue, and no accept is under way: start another after a completion without IORING_CQE_F_MORE.",
 		"io_uring_prep_multishot_accept(3)"},

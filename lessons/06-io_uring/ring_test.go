@@ -364,6 +364,25 @@ func TestStep02_AFullQueueSaysSo(t *testing.T) {
 	b.want(8, 8, "queue-overrun")
 }
 
+// On a kernel before 5.18 a submission that cannot be made stops those behind it, until the
+// next call.
+func TestStep02_ABadSubmissionIsNotTheEnd(t *testing.T) {
+	for _, o := range []uringloop.Options{{}, {Without: ^uringloop.Features(0)}} {
+		b := bench(t, 8, o)
+		b.Did("8 operations, the third of a kind that does not exist, without %q", o.Without)
+		b.ask(8, func(i int, sqe *abi.SQE) {
+			if sqe.UserData = uint64(i); i == 2 {
+				sqe.Opcode = 255
+			}
+		})
+		all := b.want(0, 8, "submission-left-behind")
+		b.wantResult("an operation that does not exist", all[2], -int32(unix.EINVAL), "")
+		b.Did("8 more, which are good")
+		b.ask(8, nop(8))
+		b.want(8, 8, "submission-left-behind")
+	}
+}
+
 func TestStep02_IndicesWrap(t *testing.T) {
 	b := bench(t, 8, uringloop.Options{})
 	b.SuspectNext(labtest.Rule{ID: "index-not-masked", For: []labtest.Symptom{labtest.Panics}})

@@ -3,8 +3,10 @@
 package uringloop_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -240,19 +242,34 @@ func TestStep06_OneReceiveAConnection(t *testing.T) {
 }
 
 func TestStep06_WithoutABufferNothingIsLost(t *testing.T) {
-	l := labtest.Start(t, server, labtest.WithConfig(engine.Config{ReadBudget: 4096}), labtest.WithHandler(conformance.Silent))
-	clients := l.DialMany(200)
-	l.WantCount(200)
-	const n = 64 << 10
-	l.Did("200 clients send 64 KiB at once: more than there are buffers for")
-	for i, c := range clients {
+	const clients, n = 200, 64 << 10
+	got := collector{}
+	l := labtest.Start(t, server, labtest.WithConfig(engine.Config{ReadBudget: 4096}), labtest.WithHandler(got))
+	all := l.DialMany(clients)
+	l.WantCount(clients)
+	l.Did("%d clients send 64 KiB at once: more than there are buffers for", clients)
+	for i, c := range all {
 		go c.SendFromCallback(labtest.Pattern(i, n))
 	}
-	for _, c := range clients {
+	for i, c := range all {
 		l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: fmt.Sprintf("all bytes of %s should be received, buffers or not, but are not", c.Name)},
 			func(engine.Engine) bool { return c.Received() == n })
+		same := false
+		l.Do(func(engine.Engine) { same = bytes.Equal(got[c.Local()], labtest.Pattern(i, n)) })
+		if !same {
+			l.Fail(labtest.Failure{Symptom: labtest.WrongBytes, Client: c, Suspect: "recv-armed-twice", Problem: fmt.Sprintf("the bytes of %s should be received in their order, but are not", c.Name)})
+		}
 	}
 	l.WantIdle()
+}
+
+// collector keeps all that comes.
+type collector map[netip.AddrPort][]byte
+
+func (collector) OnOpen(engine.Conn)         {}
+func (collector) OnClose(engine.Conn, error) {}
+func (got collector) OnData(c engine.Conn, data []byte) {
+	got[c.RemoteAddr()] = append(got[c.RemoteAddr()], data...)
 }
 
 // Step 7: the end of a connection
@@ -287,6 +304,22 @@ func TestStep07_ACloseBetweenTurnsIsHeard(t *testing.T) {
 	conformance.CloseBetweenTurnsIsHeard(t, server)
 }
 
+// Those that the kernel has accepted by itself since the last turn are in no list yet.
+func TestStep07_WhoIsAcceptedAtTheLastMomentIsClosed(t *testing.T) {
+	for _, without := range []uringloop.Features{0, uringloop.DeferTaskrun, ^uringloop.Features(0)} {
+		l := labtest.Start(t, with(uringloop.Options{Without: without}), labtest.Paused())
+		l.Turn(0)
+		l.Turn(0)
+		c := l.Dial()
+		l.Did("Close, without a turn in between")
+		l.Call("Close", func(e engine.Engine) { e.Close() })
+		c.Suspect(labtest.Rule{ID: "accepted-and-forgotten", For: []labtest.Symptom{labtest.NoEOF}})
+		c.WantGone()
+		l.SuspectNext(labtest.Rule{ID: "accepted-and-forgotten", For: []labtest.Symptom{labtest.DescriptorsLeak}})
+		l.WantDescriptorsBack()
+	}
+}
+
 // Step 8: sending
 
 func TestStep08_EchoesWholeAndInOrder(t *testing.T) { conformance.EchoesWholeAndInOrder(t, server) }
@@ -305,6 +338,41 @@ func TestStep08_WhatIsBeingSentStaysWhatItIs(t *testing.T) {
 	}
 	late.Want(data)
 	late.WaitSent()
+}
+
+// Several at once, so that what describes one send lies beside what describes the next.
+func TestStep08_AnswersInPartsStayApart(t *testing.T) {
+	const clients = 50
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithHandler(carver{}))
+	all := l.DialMany(clients)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "50 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
+	l.Did("each of %d clients sends 20000 bytes, and gets them back in parts, each longer than the one before", clients)
+	for i, c := range all {
+		c.SendQuietly(labtest.Pattern(i, 20_000))
+	}
+	for _, c := range all {
+		c.WaitDelivered()
+	}
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.NoData, Problem: "50 messages should be answered, but are not"},
+		func(e engine.Engine) bool { return e.Stats().BytesOut == 20_000*clients })
+	for i, c := range all {
+		c.Suspect(labtest.Rule{ID: "memory-freed-in-flight", For: []labtest.Symptom{labtest.WrongBytes}})
+		c.WantQuietly(labtest.Pattern(i, 20_000))
+	}
+}
+
+// carver sends back what it gets, cut into longer and longer parts.
+type carver struct{}
+
+func (carver) OnOpen(engine.Conn)         {}
+func (carver) OnClose(engine.Conn, error) {}
+func (carver) OnData(c engine.Conn, data []byte) {
+	for n := 10; len(data) > 0; n *= 2 {
+		n = min(n, len(data))
+		c.Send(data[:n])
+		data = data[n:]
+	}
 }
 
 func TestStep08_AnswersStayInOrder(t *testing.T) { conformance.AnswersStayInOrder(t, server) }
@@ -394,6 +462,36 @@ func (g greeter) OnData(c engine.Conn, data []byte) {
 		data = g.answer
 	}
 	c.Send(data)
+}
+
+// Who is paused by what another's callback sends has a receive under way, which may complete.
+func TestStep08_WhatAPausedClientSendsIsNotLost(t *testing.T) {
+	got := collector{}
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{HighWater: 1 << 20, HardLimit: 64 << 20}), labtest.WithHandler(got))
+	c := l.DialSmall()
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Client: c, Problem: "the client should be accepted, but is not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == 1 })
+	conn := c.WantOpen()
+	l.Turn(0)
+	answer, data := labtest.Pattern(1, 16<<20), labtest.Pattern(2, 100_000)
+	l.Did("between two turns %s is sent 16 MiB, and so is paused; then it sends 100000 bytes, before it reads", c.Name)
+	l.Do(func(engine.Engine) { conn.Send(answer) })
+	c.SendInBackground(data)
+	c.WaitMoving(1)
+	for range 20 {
+		l.Turn(0)
+	}
+	l.Resume()
+	c.Suspect(labtest.Rule{ID: "lost-while-paused", For: []labtest.Symptom{labtest.SendStalls}})
+	c.Want(answer)
+	c.WaitSent()
+	l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "all that a paused client has sent should be received when its queue has drained, but is not"},
+		func(engine.Engine) bool { return c.Received() == int64(len(data)) })
+	same := false
+	l.Do(func(engine.Engine) { same = bytes.Equal(got[c.Local()], data) })
+	if !same {
+		l.Fail(labtest.Failure{Symptom: labtest.WrongBytes, Client: c, Suspect: "lost-while-paused", Problem: "what a paused client has sent should be received in its order, but is not"})
+	}
 }
 
 func TestStep08_ASlowReaderIsNotReadFrom(t *testing.T) {
@@ -599,6 +697,35 @@ func hasItsFullTime(t *testing.T, timeout time.Duration) (exact bool) {
 	return true
 }
 
+// What came while a handler held the loop up is served before anybody is taken for silent.
+func TestStep09_ALongTurnMakesNobodyIdle(t *testing.T) {
+	const clients, timeout = 200, 2 * time.Second
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: timeout}), labtest.WithHandler(conformance.Silent))
+	all := l.DialMany(clients)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "200 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
+	l.Turn(0)
+	l.Did("no turn for longer than the idle timeout; then each client sends a byte, and when all have come there are turns again")
+	time.Sleep(timeout + timeout/4)
+	for _, c := range all {
+		c.SendQuietly([]byte("x"))
+	}
+	for _, c := range all {
+		c.WaitDelivered()
+	}
+	closed := 0
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Problem: "each client's byte should be received, but is not"},
+		func(e engine.Engine) bool {
+			closed = clients - e.ConnectionCount()
+			return closed > 0 || e.Stats().BytesIn == clients
+		})
+	if closed > 0 {
+		l.Got("%d were closed", closed)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "stall-taken-for-silence",
+			Problem: fmt.Sprintf("clients whose bytes had come should be served after a long turn, but %d were closed as idle", closed)})
+	}
+}
+
 // stopwatch measures how long connections are silent before they are closed.
 type stopwatch struct {
 	last     map[uint64]time.Time // OnData, by connection
@@ -669,6 +796,7 @@ func TestStep09_OlderKernelsServeToo(t *testing.T) {
 		clients := l.DialMany(50)
 		l.WantCount(50)
 		for i, c := range clients {
+			c.WantOpen()
 			c.EchoQuietly(labtest.Pattern(i, 5000))
 		}
 		late := l.DialSmall()
