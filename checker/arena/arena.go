@@ -404,7 +404,7 @@ func (r *run) stop() {
 func (d *director) startRun(ctx context.Context, number int, listen, engine string, room int) (*run, error) {
 	flags := []string{"-interest", "-players", strconv.Itoa(room)}
 	server, err := gameserver.Start(ctx, d.program, listen, engine, flags...)
-	if err != nil && listen != anyPort && taken(listen) {
+	if err != nil && listen != anyPort && portTaken(listen) {
 		server, err = gameserver.Start(ctx, d.program, anyPort, engine, flags...)
 	}
 	if err != nil {
@@ -427,8 +427,8 @@ func (d *director) startRun(ctx context.Context, number int, listen, engine stri
 	return r, nil
 }
 
-// taken says whether somebody else listens on addr.
-func taken(addr string) bool {
+// portTaken says whether somebody else listens on addr.
+func portTaken(addr string) bool {
 	l, err := net.Listen("tcp", addr)
 	if err == nil {
 		l.Close()
@@ -780,17 +780,17 @@ func (d *director) carryOut(ctx context.Context, r request) (said string, err er
 
 // command sends the bots a command, and r's answer when they have done it.
 func (d *director) command(r request, said, format string, args ...any) error {
-	ended := askf("the bots’ process has ended: set the number of bots, and it starts anew")
+	gone := askf("the bots’ process has ended: set the number of bots, and it starts anew")
 	if d.run.crew == nil {
-		return ended
+		return gone
 	}
 	if _, err := fmt.Fprintf(d.run.crew.commands, format+"\n", args...); err != nil {
-		return ended // and will be missed in a moment
+		return gone // and will be missed in a moment
 	}
 	d.pending = append(d.pending, func(got string) {
 		switch got {
 		case "ended":
-			r.answer <- answer{err: ended}
+			r.answer <- answer{err: gone}
 		case "restart":
 			r.answer <- answer{err: askf("the server has ended before the bots had done it: try again when they are back")}
 		case "none":

@@ -349,6 +349,18 @@ func TestBotsThatDieAreSaid(t *testing.T) {
 	w.until("frozen ones", func(v View) bool { return len(v.Frozen) == 4 })
 }
 
+// stopped says whether all threads of a process are.
+func stopped(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.HasPrefix(string(text[strings.LastIndexByte(string(text), ')')+1:]), " T") {
+			return false
+		}
+	}
+	return len(files) > 0
+}
+
 // What waits for an answer of the bots does not wait for bots that are gone.
 func TestNobodyWaitsForBotsThatAreGone(t *testing.T) {
 	url, _ := start(t, Options{Bots: 3})
@@ -364,6 +376,7 @@ func TestNobodyWaitsForBotsThatAreGone(t *testing.T) {
 		w.until("three bots", func(v View) bool { return v.Run == i+1 && v.Players == 3 })
 		pid, _ := child(t, theBots)
 		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		require.Eventually(t, func() bool { return stopped(pid) }, waitFor, poll) // a read that was woken by the signal may still read
 		answered := make(chan string, 1)
 		go func() {
 			resp, err := http.PostForm(url+"freeze", neturl.Values{"all": {"yes"}})
