@@ -439,10 +439,10 @@ func TestAServerUnderAnotherProgramIsKilledWithIt(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "pid")
 	b, s := oddly(t, "mute:"+file)
-	startWithin = 3 * time.Second
+	startWithin = 10 * time.Second
 	t.Cleanup(func() { startWithin = 30 * time.Second })
 	_, err := startServer(s, b.Exe, nil, "sh", "-c", `"$@"; exit 1`, "sh")
-	require.ErrorContains(t, err, "it has not said within 3s where it listens")
+	require.ErrorContains(t, err, "it has not said within 10s where it listens")
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Eventually(t, func() bool {

@@ -476,7 +476,7 @@ func (g *epoll) sendDue(end time.Duration) {
 // the server does not keep up with.
 func (g *epoll) settle(end time.Duration) {
 	g.tick()
-	limit := g.now + g.spec.Patience
+	limit := g.now + drip*g.spec.Patience
 	if g.open != nil {
 		// Those due before the end and not sent, because the last turn came back late.
 		g.sendDue(end)

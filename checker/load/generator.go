@@ -27,6 +27,10 @@ type generator interface {
 // while nothing comes back.
 const grace = 5 * time.Second
 
+// drip is how many times a message's patience a closed loop waits in all for what is under
+// way, though something comes back now and then.
+const drip = 4
+
 // errEnded is said of a server that closes a connection.
 var errEnded = errors.New("the server ended the connection")
 

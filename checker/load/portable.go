@@ -446,7 +446,7 @@ func (g *portable) pace(end time.Duration) {
 // come. In a closed loop each has to, as long as others do; an open loop may be one that
 // the server does not keep up with.
 func (g *portable) settle() {
-	limit := g.now() + g.spec.Patience
+	limit := g.now() + drip*g.spec.Patience
 	if g.open != nil {
 		limit = g.now() + grace
 	}
