@@ -9,6 +9,7 @@ package conformance
 
 import (
 	"testing"
+	"time"
 
 	"iolab/checker/labtest"
 	"iolab/lessons/engine"
@@ -32,6 +33,29 @@ func Of[E engine.Engine](newEngine func(engine.Config, engine.Handler) (E, error
 func start(t *testing.T, newEngine Engine, opts ...labtest.Option) *labtest.Lab {
 	t.Helper()
 	return labtest.Start(t, newEngine, opts...)
+}
+
+const (
+	pause  = 20 * time.Millisecond
+	pauses = 20
+)
+
+// waitsOf makes turns of a paused lab in which nothing happens, Poll(pause), and counts
+// those in which the loop's thread gave its processor away. However busy the machine is,
+// one that spins does not.
+func waitsOf(l *labtest.Lab) (waits int) {
+	l.Do(func(e engine.Engine) {
+		for range pauses {
+			start, before := time.Now(), labtest.Waits()
+			if e.Poll(pause) != nil {
+				return
+			}
+			if n := labtest.Waits(); n > before || n < 0 && time.Since(start) > pause/2 {
+				waits++
+			}
+		}
+	})
+	return waits
 }
 
 // service is a handler made of functions; those that are nil do nothing.

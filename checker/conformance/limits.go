@@ -90,8 +90,13 @@ func AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T, newEngine Engine) {
 	if err != nil {
 		return // it gives up, and says why: no busy loop either
 	}
-	l.SuspectNext(labtest.Rule{ID: "accept-error-spins", For: []labtest.Symptom{labtest.Busy}})
-	l.WantIdleBut(60)
+	l.Did("Poll(%v), %d times", pause, pauses)
+	if waits := waitsOf(l); waits < pauses/4 { // it may look again now and then
+		l.Got("%d of them waited", waits)
+		l.Fail(labtest.Failure{Symptom: labtest.Busy, Suspect: "accept-error-spins",
+			Problem: fmt.Sprintf("an engine that cannot accept should wait before it tries again, but of %d turns %d waited", pauses, waits)})
+	}
+	l.Resume()
 	c.Echo([]byte("still served"))
 }
 

@@ -85,39 +85,21 @@ func WakesAreOne(t *testing.T, newEngine Engine) {
 		l.Engine().Wake()
 	}
 	l.TurnWithin(time.Minute)
-	// Some of the turns after that may be short: a signal, what is left of the wake. But
-	// not all, or it is one for each Wake (or there is no end of them).
-	l.Did("Poll(%v), %d times", pause, tries)
-	if short := shortTurns(l); short > tries/2 {
-		l.Got("%d returned at once", short)
+	l.Did("Poll(%v), %d times", pause, pauses)
+	if waits := waitsOf(l); waits < pauses/2 {
+		l.Got("%d of them waited", waits)
 		for range 2 * wakes {
 			l.Turn(0)
 		}
-		if shortTurns(l) <= tries/2 {
+		if waits := waitsOf(l); waits >= pauses/2 {
 			l.Fail(labtest.Failure{Symptom: labtest.Busy, Suspect: "wakes-not-coalesced",
-				Problem: fmt.Sprintf("%d wakes that came before the loop looked should make one Poll return, but most of the %d after it returned at once, though nobody called Wake", wakes, tries)})
+				Problem: fmt.Sprintf("%d wakes that came before the loop looked should make one Poll return, but most of the %d after it returned at once, though nobody called Wake", wakes, pauses)})
 		}
 	}
 	l.SuspectNext(
 		labtest.Rule{ID: "wakeup-not-cleared", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil && s.Stats.Wakeups > 2*wakes }},
 		labtest.Rule{ID: "wakes-not-coalesced", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil }})
 	l.WantIdle()
-}
-
-const (
-	pause = 20 * time.Millisecond
-	tries = 20
-)
-
-// shortTurns makes turns in which nothing is to be done, and counts those that do not
-// wait.
-func shortTurns(l *labtest.Lab) (short int) {
-	for range tries {
-		if l.Turn(pause) < pause/2 {
-			short++
-		}
-	}
-	return short
 }
 
 // ShutdownSendsWhatIsQueued: a client that reads late gets everything and the end of

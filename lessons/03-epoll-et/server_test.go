@@ -296,6 +296,10 @@ func TestStep06_AcceptingGoesOnByItself(t *testing.T) {
 	conformance.AcceptingGoesOnByItself(t, server)
 }
 
+func TestStep06_AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T) {
+	conformance.AnAcceptThatKeepsFailingIsNoBusyLoop(t, server)
+}
+
 func TestStep06_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep06_IdleConnectionsAreClosed(t *testing.T) {

@@ -212,6 +212,10 @@ func TestStep08_AcceptingGoesOnByItself(t *testing.T) {
 	conformance.AcceptingGoesOnByItself(t, server)
 }
 
+func TestStep08_AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T) {
+	conformance.AnAcceptThatKeepsFailingIsNoBusyLoop(t, server)
+}
+
 func TestStep08_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }
 
 func TestStep08_IdleConnectionsAreClosed(t *testing.T) {

@@ -612,28 +612,8 @@ func TestStep09_AcceptingGoesOnByItself(t *testing.T) {
 	conformance.AcceptingGoesOnByItself(t, server)
 }
 
-// The listener is shut down behind the engine's back: each accept fails at once, and for ever.
 func TestStep09_AnAcceptThatKeepsFailingIsNoBusyLoop(t *testing.T) {
-	l := labtest.Start(t, server)
-	c := l.Dial()
-	c.Echo([]byte("served"))
-	l.Did("shut the listener down: from now on accept fails with EINVAL")
-	l.Pause()
-	if err := unix.Shutdown(l.Listener(), unix.SHUT_RD); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	l.Do(func(e engine.Engine) {
-		for n := 0; n < 3 && err == nil; n++ {
-			err = e.Poll(10 * time.Millisecond)
-		}
-	})
-	if err != nil {
-		return // it gives up, and says why: no busy loop either
-	}
-	l.SuspectNext(labtest.Rule{ID: "accept-error-spins", For: []labtest.Symptom{labtest.Busy}})
-	l.WantIdle()
-	c.Echo([]byte("still served"))
+	conformance.AnAcceptThatKeepsFailingIsNoBusyLoop(t, server)
 }
 
 func TestStep09_MaxConnectionsIsKept(t *testing.T) { conformance.MaxConnectionsIsKept(t, server) }

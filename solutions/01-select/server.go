@@ -215,6 +215,7 @@ func (e *Engine) dispatch(reads, writes *sys.FdSet) {
 // accept takes what waits in the accept queue, within a budget; select reports the
 // listener again if there is more.
 func (e *Engine) accept() {
+	failed := 0
 	for range acceptBudget {
 		fd, peer, err := sys.Accept(e.listener)
 		e.stats.Calls[engine.CallAccept]++
@@ -230,7 +231,11 @@ func (e *Engine) accept() {
 		default:
 			// A signal (EINTR), a client that left while it waited (ECONNABORTED), a
 			// network error that accept(2) passes on: none says anything of the next.
+			failed++
 		}
+	}
+	if failed == acceptBudget {
+		e.park() // it is not the clients: somebody has shut the listener down, a policy forbids it
 	}
 }
 

@@ -193,6 +193,7 @@ func millis(d time.Duration) int {
 // accept takes what waits in the accept queue, within a budget; the level-triggered
 // listener is reported again if there is more.
 func (e *Engine) accept() {
+	failed := 0
 	for range acceptBudget {
 		fd, peer, err := sock.Accept(e.listener)
 		e.stats.Calls[engine.CallAccept]++
@@ -208,7 +209,11 @@ func (e *Engine) accept() {
 		default:
 			// What accept(2) passes on of a connection that failed while it waited
 			// (EPROTO, ENETDOWN, EPERM of a firewall …) says nothing of the next one.
+			failed++
 		}
+	}
+	if failed == acceptBudget {
+		e.park() // it is not the clients: somebody has shut the listener down, a policy forbids it
 	}
 }
 
@@ -436,11 +441,12 @@ func (e *Engine) reap() {
 }
 
 // park stops accepting: there are no descriptors left, and a listener that stays
-// readable would turn the loop into a busy one. Clients wait in the accept queue.
+// readable would turn the loop into a busy one. Clients wait in the accept queue. It
+// leaves the list: one that somebody has shut down has EPOLLHUP, which comes unasked.
 func (e *Engine) park() {
 	e.stats.Parked++
 	e.parked = e.now.Add(acceptRetry)
-	_ = e.ctl(unix.EPOLL_CTL_MOD, e.listener, 0, 0)
+	_ = e.ctl(unix.EPOLL_CTL_DEL, e.listener, 0, 0)
 }
 
 // unpark accepts again when a connection has closed, or after acceptRetry:
@@ -450,7 +456,7 @@ func (e *Engine) unpark() {
 		return
 	}
 	e.parked = time.Time{}
-	_ = e.ctl(unix.EPOLL_CTL_MOD, e.listener, unix.EPOLLIN, 0)
+	_ = e.ctl(unix.EPOLL_CTL_ADD, e.listener, unix.EPOLLIN, 0)
 }
 
 // sweep ends connections on which nothing has moved for the idle timeout.

@@ -266,6 +266,7 @@ func (e *Engine) accept() {
 	if !e.acceptable || e.now.Before(e.parked) {
 		return
 	}
+	failed := 0
 	for range acceptBudget {
 		fd, peer, err := sock.Accept(e.listener)
 		e.stats.Calls[engine.CallAccept]++
@@ -285,7 +286,12 @@ func (e *Engine) accept() {
 		default:
 			// What accept(2) passes on of a connection that failed while it waited
 			// (EPROTO, ENETDOWN, EPERM of a firewall …) says nothing of the next one.
+			failed++
 		}
+	}
+	if failed == acceptBudget { // it is not the clients: somebody has shut the listener down, a policy forbids it
+		e.stats.Parked++
+		e.parked = e.now.Add(acceptRetry)
 	}
 }
 

@@ -253,6 +253,7 @@ func (e *Engine) dispatch(ev *kqueue.Kevent_t) {
 // accept takes what waits in the accept queue, within a budget; the
 // level-triggered listener is reported again if there is more.
 func (e *Engine) accept() {
+	failed := 0
 	for range acceptBudget {
 		fd, peer, err := sock.Accept(e.listener)
 		e.stats.Calls[engine.CallAccept]++
@@ -268,7 +269,11 @@ func (e *Engine) accept() {
 		default:
 			// What accept(2) passes on of a connection that failed while it waited
 			// (EPROTO, ENETDOWN, EPERM of a firewall …) says nothing of the next one.
+			failed++
 		}
+	}
+	if failed == acceptBudget {
+		e.park() // it is not the clients: somebody has shut the listener down, a policy forbids it
 	}
 }
 
