@@ -373,7 +373,10 @@ func itsBuffersAreTheKernelsUntilThen(t *testing.T, server conformance.Engine) {
 		lab.Do(func(e engine.Engine) {
 			for range 5000 {
 				conn.Send(filler)
-				if e.Poll(0) != nil || e.Poll(0) != nil || conn.Queued() > 0 {
+				for range 2 { // a send that is done at once may need a turn to be heard of
+					e.Poll(0)
+				}
+				if conn.Queued() > 0 {
 					break
 				}
 			}
