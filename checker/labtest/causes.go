@@ -128,6 +128,7 @@ var rules = []Rule{
 	{"closed-in-flight", []Symptom{PollFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
 	}},
+	{"close-fails", []Symptom{PollFails}, func(s *Scene) bool { return s.Err == nil }}, // Close failed, not Poll
 	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
 	{"fd-beyond-fd_setsize", []Symptom{Panics}, func(s *Scene) bool {
 		return strings.Contains(s.Stack, "FdSet")

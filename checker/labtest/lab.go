@@ -683,7 +683,7 @@ func (l *Lab) finish() {
 		return
 	}
 	if err != nil {
-		l.Fail(Failure{Symptom: WrongResult, Suspect: "close-fails", Problem: fmt.Sprintf("Close should return nil, but returned %q", err)})
+		l.Fail(Failure{Symptom: PollFails, Problem: fmt.Sprintf("Close should return nil, but returned %q", err)})
 	}
 	l.healthy()
 	if v, ok := l.service.unclosed(); ok {
