@@ -482,7 +482,8 @@ func TestStep08_WhatAPausedClientSendsIsNotLost(t *testing.T) {
 		l.Turn(0)
 	}
 	l.Resume()
-	c.Suspect(labtest.Rule{ID: "lost-while-paused", For: []labtest.Symptom{labtest.SendStalls}, When: func(s *labtest.Scene) bool { return s.Waits("recv") }})
+	c.Suspect(labtest.Rule{ID: "lost-while-paused", For: []labtest.Symptom{labtest.SendStalls}, When: func(s *labtest.Scene) bool { return s.Waits("recv") }},
+		labtest.Rule{ID: "reading-never-resumed", For: []labtest.Symptom{labtest.SendStalls}})
 	c.Want(answer)
 	c.WaitSent()
 	l.Eventually(labtest.Failure{Symptom: labtest.SendStalls, Client: c, Problem: "all that a paused client has sent should be received when its queue has drained, but is not"},
