@@ -122,13 +122,13 @@ var rules = []Rule{
 	}},
 	{"timeout-taken-for-error", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, iocp.WAIT_TIMEOUT) }},
 	{"eagain-ends-the-loop", []Symptom{PollFails}, func(s *Scene) bool { return errors.Is(s.Err, syscall.EAGAIN) }},
-	{"recv-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
+	{"recv-armed-twice", []Symptom{PollFails, CloseFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Ring.Waiting["recv"] > int(s.Stats.Accepts)
 	}},
-	{"accept-armed-twice", []Symptom{PollFails}, func(s *Scene) bool {
+	{"accept-armed-twice", []Symptom{PollFails, CloseFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Ring.Waiting["accept"] >= max(20, int(s.Stats.Accepts))
 	}},
-	{"closed-in-flight", []Symptom{PollFails}, func(s *Scene) bool {
+	{"closed-in-flight", []Symptom{PollFails, CloseFails}, func(s *Scene) bool {
 		return s.HasRing && s.Answers && s.Count == 0 && s.Waits("recv")
 	}},
 	{"connection-error-ends-the-loop", []Symptom{PollFails}, nil},
