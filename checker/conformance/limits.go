@@ -188,9 +188,11 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 		}
 	}
 	silent.WantGone()
-	l.SuspectNext(labtest.Rule{ID: "idle-alarm-in-the-past", For: []labtest.Symptom{labtest.Busy}})
-	l.WantIdle()
-	l.SuspectNext()
+	if !labtest.UnderWine() { // where a send under way costs the waiting thread time
+		l.SuspectNext(labtest.Rule{ID: "idle-alarm-in-the-past", For: []labtest.Symptom{labtest.Busy}})
+		l.WantIdle()
+		l.SuspectNext()
+	}
 	return true
 }
 

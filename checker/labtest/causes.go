@@ -201,7 +201,7 @@ var rules = []Rule{
 			s.Client.received.Load() < s.Client.sent.Load()
 	}},
 	{"writes-without-room", []Symptom{Busy}, func(s *Scene) bool {
-		return s.Moved.Calls[engine.CallWrite] > 100 && s.Moved.BytesOut == 0
+		return s.Moved.Calls[engine.CallWrite] > 100 && s.Moved.BytesOut == 0 && s.Moved.EAGAINs > 100
 	}},
 	{"ready-list-never-empties", []Symptom{Busy}, func(s *Scene) bool {
 		return s.AnyArmed("EPOLLET", "EPOLLONESHOT") && s.Stats.Calls[engine.CallEpollWait] > 100+20*s.Stats.Wakeups
