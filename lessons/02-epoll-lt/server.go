@@ -293,8 +293,9 @@ func (e *Engine) reap() {
 
 }
 
-// park stops accepting: there are no descriptors left, and a listener that stays
-// readable would turn the loop into a busy one. Clients wait in the accept queue.
+// park stops accepting: there are no descriptors left, or every accept fails, and a
+// listener that stays readable would turn the loop into a busy one. Clients wait in the
+// accept queue.
 //
 // TODO step 8: stop being told of the listener, count it in Stats.Parked, and set the time at
 // which to try again.

@@ -69,7 +69,7 @@ type Engine struct {
 	acceptable bool // somebody may be in the accept queue
 	draining   bool // Shutdown has begun
 	closed     bool
-	parked     time.Time // accepting goes on then: descriptors ran out
+	parked     time.Time // accepting goes on then: descriptors ran out, or every accept failed
 	sweepAt    time.Time // when idle connections are looked for next
 	now        time.Time // when this turn's wait returned
 	stats      engine.Stats

@@ -332,8 +332,9 @@ func (e *Engine) reap() {
 	}
 }
 
-// park stops accepting: there are no descriptors left, and a listener that stays
-// readable would turn the loop into a busy one. Clients wait in the accept queue.
+// park stops accepting: there are no descriptors left, or every accept fails, and a
+// listener that stays readable would turn the loop into a busy one. Clients wait in the
+// accept queue.
 //
 // TODO step 8: disable the listener's knote, count it in Stats.Parked, and add a timer for
 // the time at which to try again.

@@ -500,8 +500,9 @@ func (e *Engine) reap() {
 	e.closing = e.closing[:0]
 }
 
-// park stops accepting: there are no descriptors left, and a listener that stays
-// readable would turn the loop into a busy one. Clients wait in the accept queue.
+// park stops accepting: there are no descriptors left, or every accept fails, and a
+// listener that stays readable would turn the loop into a busy one. Clients wait in the
+// accept queue.
 func (e *Engine) park() {
 	if e.parked {
 		return
