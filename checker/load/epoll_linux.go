@@ -427,7 +427,7 @@ func (g *epoll) run(mark func(begins bool)) (Result, error) {
 func (g *epoll) inWindow(in bool) {
 	g.measured = in
 	if g.open != nil {
-		g.open.inside = in
+		g.open.enter(in)
 	}
 }
 

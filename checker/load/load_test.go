@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// echo is a server for the tests. serve, if it is not nil, is called with what has come
-// before it is sent back, and may change it.
-func echo(t *testing.T, serve func([]byte) []byte) netip.AddrPort {
+// listen is a server that calls serve for each connection, on a goroutine of its own, and
+// then closes it.
+func listen(t *testing.T, serve func(net.Conn)) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -38,26 +38,35 @@ func echo(t *testing.T, serve func([]byte) []byte) netip.AddrPort {
 			}
 			go func() {
 				defer c.Close()
-				buf := make([]byte, 64<<10)
-				for {
-					n, err := c.Read(buf)
-					if err != nil {
-						return
-					}
-					p := buf[:n]
-					if serve != nil {
-						if p = serve(p); p == nil {
-							return
-						}
-					}
-					if _, err := c.Write(p); err != nil {
-						return
-					}
-				}
+				serve(c)
 			}()
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// echo is a server for the tests. serve, if it is not nil, is called with what has come
+// before it is sent back, and may change it.
+func echo(t *testing.T, serve func([]byte) []byte) netip.AddrPort {
+	t.Helper()
+	return listen(t, func(c net.Conn) {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			p := buf[:n]
+			if serve != nil {
+				if p = serve(p); p == nil {
+					return
+				}
+			}
+			if _, err := c.Write(p); err != nil {
+				return
+			}
+		}
+	})
 }
 
 // both runs a test with the process's own loop and with package net.
@@ -156,7 +165,7 @@ func TestAccountOfAPause(t *testing.T) {
 		if now >= 20*ms && now < 30*ms {
 			now = 30 * ms
 		}
-		a.inside = now >= a.from && now < 39*ms
+		a.enter(now >= a.from && now < 39*ms)
 		a.sent(k, now) // the generator stood still with it
 		a.back(a.on(k), k/2, now)
 	}
@@ -321,30 +330,17 @@ func TestTheGeneratorEndsWithItsInput(t *testing.T) {
 // says of the nth on its connection, from 0.
 func messages(t *testing.T, answer func(n int, p []byte) []byte) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	return listen(t, func(c net.Conn) {
+		p := make([]byte, 64)
+		for n := 0; ; n++ {
+			if _, err := io.ReadFull(c, p); err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				p := make([]byte, 64)
-				for n := 0; ; n++ {
-					if _, err := io.ReadFull(c, p); err != nil {
-						return
-					}
-					if _, err := c.Write(answer(n, p)); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := c.Write(answer(n, p)); err != nil {
+				return
+			}
 		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	})
 }
 
 // A server that can do 100 messages a second and is asked for 250 answers all of them, in

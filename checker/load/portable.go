@@ -248,7 +248,7 @@ func (g *portable) inWindow(phase int32) {
 	defer g.mu.Unlock()
 	g.phase.Store(phase)
 	if g.open != nil {
-		g.open.inside = phase == inside
+		g.open.enter(phase == inside)
 	}
 }
 

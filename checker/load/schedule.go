@@ -31,6 +31,7 @@ type account struct {
 	schedule
 	from, to      time.Duration // the window
 	inside        bool          // in the window as it is measured, which ends when the last turn in it does
+	begun         bool          // it has been inside
 	latency, late *Histogram    // of all that were due in the window
 	sentIn        int64         // due in the window, and sent in it
 	backIn        int64         // due in the window, and back in it
@@ -40,11 +41,14 @@ type account struct {
 // in tells whether a message that was due then belongs to the window.
 func (a *account) in(due time.Duration) bool { return due >= a.from && due < a.to }
 
+// enter notes whether the measured window is open.
+func (a *account) enter(inside bool) { a.inside, a.begun = inside, a.begun || inside }
+
 // sent notes that message k goes out at now.
 func (a *account) sent(k int64, now time.Duration) {
 	if due := a.due(k); a.in(due) {
 		a.late.Add(now - due)
-		if a.inside {
+		if a.inside || !a.begun { // due in the window already, whose beginning is noted late
 			a.sentIn++
 		}
 	}
