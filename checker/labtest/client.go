@@ -485,8 +485,14 @@ func (c *Client) WantGone() {
 // connection, and returns the error it gave.
 func (c *Client) WantClosed() (err error) {
 	c.l.t.Helper()
+	return c.WantClosedAfter(0)
+}
+
+// WantClosedAfter is WantClosed where the engine has to let so much time go by first.
+func (c *Client) WantClosedAfter(d time.Duration) (err error) {
+	c.l.t.Helper()
 	c.l.Did("wait for the OnClose of %s", c.Name)
-	c.l.Eventually(Failure{Symptom: NoOnClose, Client: c, Problem: fmt.Sprintf("OnClose should be called for %s, but is not", c.Name)},
+	c.l.eventually(d+Patience, Failure{Symptom: NoOnClose, Client: c, Problem: fmt.Sprintf("OnClose should be called for %s, but is not", c.Name)},
 		func(engine.Engine) bool {
 			life, ok := c.l.service.lookup(c.local)
 			err = life.err

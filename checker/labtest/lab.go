@@ -274,7 +274,12 @@ func (l *Lab) healthy() {
 // ends in a report when Patience is over.
 func (l *Lab) Eventually(f Failure, cond func(e engine.Engine) bool) {
 	l.t.Helper()
-	deadline := time.Now().Add(Patience)
+	l.eventually(Patience, f, cond)
+}
+
+func (l *Lab) eventually(limit time.Duration, f Failure, cond func(e engine.Engine) bool) {
+	l.t.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		var ok bool
 		l.Do(func(e engine.Engine) { ok = cond(e) })

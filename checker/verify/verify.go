@@ -103,11 +103,7 @@ func Run(ctx context.Context, o Options) (failed int, err error) {
 			if !m.Here() {
 				continue
 			}
-			before := AllBefore
-			if o.Quick {
-				before = 0
-			}
-			check(l.Folder, "mutant "+m.Name, plain(func() error { return m.Check(ctx, o.Root, before) }))
+			check(l.Folder, "mutant "+m.Name, plain(func() error { return m.Check(ctx, o.Root, !o.Quick) }))
 		}
 	}
 	return failed, ctx.Err()

@@ -94,21 +94,10 @@ func Variants(t *testing.T, number int) {
 	}
 }
 
-// Mutants proves that each mutant fails its step with its cause, and passes the step
-// before. A mistake that an earlier lesson has too is tried at its own step only. That all
-// the steps before it pass is left to `checker verify`, which takes its time.
+// Mutants proves that each mutant fails its step with its cause. That it passes all the
+// steps before is left to `checker verify`, which takes its time.
 func Mutants(t *testing.T, number int) {
 	root, l := find(t, number)
-	known := map[string]bool{}
-	for _, earlier := range catalogue.All() {
-		if earlier.Number < number && earlier.Ready() {
-			mutants, err := verify.Mutants(root, earlier)
-			require.NoError(t, err)
-			for _, m := range mutants {
-				known[m.Name] = true
-			}
-		}
-	}
 	mutants, err := verify.Mutants(root, l)
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, len(mutants), 8, "a lesson should have at least 8 mutants")
@@ -122,11 +111,7 @@ func Mutants(t *testing.T, number int) {
 				t.Skip("can be told on " + m.Only + " only")
 			}
 			t.Parallel()
-			before := 1
-			if known[m.Name] {
-				before = 0
-			}
-			require.NoError(t, m.Check(context.Background(), root, before), m.Mistake)
+			require.NoError(t, m.Check(context.Background(), root, false), m.Mistake)
 		})
 	}
 }
