@@ -13,15 +13,16 @@ import (
 )
 
 // TheHandlerCanClose: Close inside OnData closes the connection, and inside OnOpen, also
-// while others wait to be accepted; OnClose comes after the callback has returned, with
-// nil, and once.
+// while others wait to be accepted; OnClose comes after the callback has returned and
+// before Poll does, with nil, and once.
 func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	var again, send error
 	calls := map[netip.AddrPort]int{}
-	unwanted := false
+	unwanted, turnedAway := false, 0
 	l := start(t, newEngine, labtest.WithHandler(service{
 		open: func(c engine.Conn) {
 			if unwanted {
+				turnedAway++
 				c.Close()
 			}
 		},
@@ -63,6 +64,17 @@ func TheHandlerCanClose(t *testing.T, newEngine Engine) {
 	unwanted = true
 	l.Did("from here on the handler calls Close in OnOpen")
 	several := l.DialMany(5)
+	left := 0
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "5 clients should be accepted, but are not"},
+		func(e engine.Engine) bool {
+			left = max(left, e.ConnectionCount())
+			return turnedAway == 5
+		})
+	if left > 0 {
+		l.Got("%d connections had no OnClose at the end of the turn", left)
+		l.Fail(labtest.Failure{Symptom: labtest.CountHigh, Suspect: "onclose-a-turn-late",
+			Problem: fmt.Sprintf("a connection that its handler closes should get its OnClose before Poll returns, but %d had not", left)})
+	}
 	l.Resume()
 	for _, c := range several {
 		c.WantClosed()

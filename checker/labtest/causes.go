@@ -462,6 +462,9 @@ var causes = map[string]cause{
 	"answer-refused-in-silence": {
 		"The answer of the work is longer than Config.HardLimit allows, so Send refused it, and nobody looked at the error: the client waits for an answer that will not come. Where an answer cannot be sent, the connection ends with the error.",
 		"Offloader in lessons/03-epoll-et/offload.go"},
+	"onclose-a-turn-late": {
+		"A connection that its handler had closed was still there when Poll returned: what the turn's callbacks have closed is ended before the callbacks of that turn are all made, or only in the next turn. End it last, after the last callback that can close anything.",
+		"\"A connection's life\" in lessons/engine"},
 	"idle-alarm-in-the-past": {
 		"After an idle connection was closed the loop does not wait any more: the time at which it wants to look for the next is over, and stays so. Each look has to set a later time, and a connection that is gone must not be waited for.",
 		"Config.IdleTimeout in lessons/engine"},
