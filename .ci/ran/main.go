@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"iolab/checker/catalogue"
+	"iolab/checker/verify/proof"
 )
 
 func main() {
@@ -49,8 +50,8 @@ func check(file string) error {
 	return nil
 }
 
-// read returns the tests that passed, those that failed, whose output it prints, and
-// how many were skipped.
+// read returns the tests that passed, those that failed, whose output it prints (as that of
+// mutants that needed a second try), and how many were skipped.
 func read(file string) (passed map[string]bool, failed []string, skipped int, err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -78,6 +79,9 @@ func read(file string) (passed map[string]bool, failed []string, skipped int, er
 			if e.Test != "" {
 				passed[name] = true
 			}
+			if b := output[name]; b != nil && strings.Contains(b.String(), proof.SecondTry) {
+				fmt.Print(b.String())
+			}
 		case "skip":
 			if e.Test != "" {
 				skipped++
@@ -99,15 +103,15 @@ func expected() []string {
 		if !l.Ready() || !l.Runs(runtime.GOOS).OK() {
 			continue
 		}
-		proof := fmt.Sprintf("iolab/checker/verify/proof/lesson%02d ", l.Number)
-		names = append(names, proof+"TestLesson")
+		tests := fmt.Sprintf("iolab/checker/verify/proof/lesson%02d ", l.Number)
+		names = append(names, tests+"TestLesson")
 		for _, step := range l.Steps {
 			names = append(names, "iolab/solutions TestSolutions/"+l.Folder+"/"+l.ID(step.Number))
 		}
 		for kind, test := range map[string]string{"mutants": "TestMutants/", "variants": "TestVariants/"} {
 			files, _ := filepath.Glob("checker/testdata/" + kind + "/" + l.Folder + "/*.txtar")
 			for _, file := range files {
-				names = append(names, proof+test+base(file))
+				names = append(names, tests+test+base(file))
 			}
 		}
 	}

@@ -191,7 +191,7 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 	}
 	silent.WantGone()
 	if !labtest.UnderWine() { // where a send under way costs the waiting thread time
-		l.SuspectNext(labtest.Rule{ID: "idle-alarm-in-the-past", For: []labtest.Symptom{labtest.Busy}})
+		l.SuspectNext(labtest.Rule{ID: "idle-alarm-in-the-past", For: []labtest.Symptom{labtest.Busy}, When: func(s *labtest.Scene) bool { return s.Ready == nil }})
 		l.WantIdle()
 		l.SuspectNext()
 	}

@@ -73,11 +73,16 @@ func TestStep05_CloseAfterATurnGivesEverythingBack(t *testing.T) {
 	l := labtest.Start(t, server, labtest.Paused())
 	l.Turn(0)
 	l.Do(func(e engine.Engine) { e.Close() })
-	l.Did("New on the same address, at once")
+	const times = 50 // the kernel may be done in time once, and again
+	l.Did("New on the same address, at once, a turn, Close, %d times", times)
 	var err error
 	l.Do(func(old engine.Engine) {
-		var e engine.Engine
-		if e, err = server(engine.Config{Addr: old.Addr().String()}, engine.Echo{}); err == nil {
+		for range times {
+			var e engine.Engine
+			if e, err = server(engine.Config{Addr: old.Addr().String()}, engine.Echo{}); err != nil {
+				return
+			}
+			e.Poll(0)
 			e.Close()
 		}
 	})
@@ -543,6 +548,8 @@ func TestStep08_ReadingGoesOnAtTheLowWaterMark(t *testing.T) {
 	conformance.ReadingGoesOnAtTheLowWaterMark(t, server)
 }
 
+func TestStep08_SendStopsAtTheHardLimit(t *testing.T) { conformance.SendStopsAtTheHardLimit(t, server) }
+
 func TestStep08_SlowReadersLeaveBuffersForOthers(t *testing.T) {
 	l := labtest.Start(t, server, labtest.WithConfig(engine.Config{HighWater: 16 << 10}), labtest.WithHandler(shouter{labtest.Pattern(1, 4096)}))
 	others, slow := l.DialMany(50), l.DialMany(120)
@@ -599,8 +606,6 @@ func (s shouter) OnData(c engine.Conn, data []byte) {
 	}
 }
 
-func TestStep08_SendStopsAtTheHardLimit(t *testing.T) { conformance.SendStopsAtTheHardLimit(t, server) }
-
 func TestStep08_APingBesideFloods(t *testing.T) { conformance.APingBesideFloods(t, server) }
 
 // Step 9: limits, wake, shutdown, and other kernels
@@ -630,6 +635,39 @@ func TestStep09_CloseEndsATickThatIsDue(t *testing.T) {
 
 func TestStep09_IdleConnectionsAreClosed(t *testing.T) {
 	conformance.IdleConnectionsAreClosed(t, server)
+}
+
+func TestStep09_AnIdleTimeoutNeedsNoTraffic(t *testing.T) {
+	conformance.AnIdleTimeoutNeedsNoTraffic(t, server)
+}
+
+// What came while a handler held the loop up is served before anybody is taken for silent.
+func TestStep09_ALongTurnMakesNobodyIdle(t *testing.T) {
+	const clients, timeout = 200, 2 * time.Second
+	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: timeout}), labtest.WithHandler(conformance.Silent))
+	all := l.DialMany(clients)
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "200 clients should be accepted, but are not"},
+		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
+	l.Turn(0)
+	l.Did("no turn for longer than the idle timeout; then each client sends a byte, and when all have come there are turns again")
+	time.Sleep(timeout + timeout/4)
+	for _, c := range all {
+		c.SendQuietly([]byte("x"))
+	}
+	for _, c := range all {
+		c.WaitDelivered()
+	}
+	closed := 0
+	l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Problem: "each client's byte should be received, but is not"},
+		func(e engine.Engine) bool {
+			closed = clients - e.ConnectionCount()
+			return closed > 0 || e.Stats().BytesIn == clients
+		})
+	if closed > 0 {
+		l.Got("%d were closed", closed)
+		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "stall-taken-for-silence",
+			Problem: fmt.Sprintf("clients whose bytes had come should be served after a long turn, but %d were closed as idle", closed)})
+	}
 }
 
 func TestStep09_AnIdleConnectionHasItsFullTime(t *testing.T) {
@@ -691,39 +729,6 @@ func (w *stopwatch) OnClose(c engine.Conn, _ error) {
 	w.closed++
 	if at, ok := w.last[c.ID()]; ok {
 		w.shortest = min(w.shortest, time.Since(at))
-	}
-}
-
-func TestStep09_AnIdleTimeoutNeedsNoTraffic(t *testing.T) {
-	conformance.AnIdleTimeoutNeedsNoTraffic(t, server)
-}
-
-// What came while a handler held the loop up is served before anybody is taken for silent.
-func TestStep09_ALongTurnMakesNobodyIdle(t *testing.T) {
-	const clients, timeout = 200, 2 * time.Second
-	l := labtest.Start(t, server, labtest.Paused(), labtest.WithConfig(engine.Config{IdleTimeout: timeout}), labtest.WithHandler(conformance.Silent))
-	all := l.DialMany(clients)
-	l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "200 clients should be accepted, but are not"},
-		func(e engine.Engine) bool { return e.ConnectionCount() == clients })
-	l.Turn(0)
-	l.Did("no turn for longer than the idle timeout; then each client sends a byte, and when all have come there are turns again")
-	time.Sleep(timeout + timeout/4)
-	for _, c := range all {
-		c.SendQuietly([]byte("x"))
-	}
-	for _, c := range all {
-		c.WaitDelivered()
-	}
-	closed := 0
-	l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Problem: "each client's byte should be received, but is not"},
-		func(e engine.Engine) bool {
-			closed = clients - e.ConnectionCount()
-			return closed > 0 || e.Stats().BytesIn == clients
-		})
-	if closed > 0 {
-		l.Got("%d were closed", closed)
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "stall-taken-for-silence",
-			Problem: fmt.Sprintf("clients whose bytes had come should be served after a long turn, but %d were closed as idle", closed)})
 	}
 }
 
