@@ -82,9 +82,9 @@ func (e *Engine) refuse(fd int) {
 // park stops accepting: there are no descriptors left, or what fails now would fail again at
 // once. Clients wait in the accept queue.
 //
-// TODO step 9: once: count it in Stats.Parked, and set the time at which to try again. A full
-// table (Direct, ENFILE) is no want of descriptors: the kernel has accepted and closed, so
-// count the client in Stats.Refused instead.
+// TODO step 9: unless it is set, set the time at which to try again, and count that in
+// Stats.Parked. A full table (Direct, ENFILE) is no want of descriptors, and the kernel has
+// accepted and closed: there count each client in Stats.Refused instead.
 func (e *Engine) park(errno unix.Errno) {
 	panic(engine.NotImplemented("06.9", "Engine.park"))
 }
