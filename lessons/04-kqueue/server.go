@@ -228,8 +228,8 @@ func (c *conn) list() {
 // serve serves one connection's event.
 //
 // TODO step 4: find the connection; if the event is not its own any more, drop it. A change
-// that failed ends it. Then read or flush, and note what the kernel has done to the knote.
-// Whatever happened, list it.
+// that failed ends it, unless it says EPIPE. Then read or flush, and note what the kernel has
+// done to the knote. Whatever happened, list it.
 func (e *Engine) serve(fd, filter int, ev *kqueue.Kevent_t) {
 	panic(engine.NotImplemented("04.4", "Engine.serve"))
 }

@@ -217,7 +217,7 @@ func (e *Engine) newSocket() (iocp.Handle, error) {
 // associate has the completions of the socket's operations come to the port.
 //
 // TODO step 1: CreateIoCompletionPort once more, with the socket; and if e.modes says so,
-// no completions for what is done at once.
+// SetFileCompletionNotificationModes: no completions for what is done at once.
 func (e *Engine) associate(s iocp.Handle) error {
 	panic(engine.NotImplemented("05.1", "Engine.associate"))
 }
@@ -257,9 +257,10 @@ func (e *Engine) Stats() engine.Stats { return e.stats }
 
 // Poll implements [engine.Engine].
 //
-// TODO step 2: post the accepts; dequeue; complete what was done at once in the turn
-// before; dispatch each entry; then sweep, reap and resize. Count the wakeup and, at the
-// end, the turn. Mind that completing an operation may put another into e.done.
+// TODO step 2: post the accepts; dequeue; complete what is in e.done (done at once, in the
+// turn before or just now); dispatch each entry; then sweep, reap and resize. Count the
+// wakeup and, at the end, the turn. Mind that completing an operation may put another into
+// e.done: that one has its turn in the next.
 func (e *Engine) Poll(timeout time.Duration) error {
 	panic(engine.NotImplemented("05.2", "Engine.Poll"))
 }
@@ -308,7 +309,8 @@ func (e *Engine) dispatch(entry *iocp.OverlappedEntry) {
 // failure is the error of an operation whose status is not 0. The port's own way to
 // say it (ERROR_NETNAME_DELETED and its like) is coarser than Winsock's.
 //
-// TODO step 2: WSAGetOverlappedResult on the operation's socket.
+// TODO step 2: WSAGetOverlappedResult on the socket that the call was made on: the owner's;
+// for an accept the listener. If that finds no error, one all the same: the status was not 0.
 func (e *Engine) failure(o *op) error {
 	panic(engine.NotImplemented("05.2", "Engine.failure"))
 }
@@ -630,7 +632,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // stopAccepting closes the listener. The accepts in flight come back as failed.
 //
 // TODO step 1: cancel what is in flight on the listener and close it, if that has not been
-// done.
+// done. A pause in accepting ends too (e.parked): wait would find its time over again and again.
 func (e *Engine) stopAccepting() {
 	panic(engine.NotImplemented("05.1", "Engine.stopAccepting"))
 }

@@ -36,8 +36,10 @@ func (e *Engine) armAccept() {
 // client's address.
 //
 // TODO step 5: note that it is under way, and prepare it: close-on-exec, multishot or with
-// a place for the address. With Direct the connection gets a place in the ring's table
-// (IORING_FILE_INDEX_ALLOC).
+// a place for the address. In its token i takes the place of the descriptor (set UserData once
+// more): accepted and cancelOwn know it by that. With Direct the connection gets a place in the
+// ring's table (IORING_FILE_INDEX_ALLOC), and SOCK_CLOEXEC is left out: it has no descriptor to
+// inherit, and both together are EINVAL.
 func (e *Engine) acceptOne(i int) {
 	panic(engine.NotImplemented("06.5", "Engine.acceptOne"))
 }
@@ -46,7 +48,8 @@ func (e *Engine) acceptOne(i int) {
 //
 // TODO step 6: open the connection, if there is one. If the accept does not go on, start
 // it again: unless it would fail at once again (park), or nobody is to be accepted any more.
-// Which errors are only those of the client that would have been next, accept(2) lists.
+// Which errors are only those of the client that would have been next, accept(2) lists; and
+// ECANCELED, EAGAIN and EINTR are no failures of accept's.
 func (e *Engine) accepted(i, fd int, more bool) {
 	panic(engine.NotImplemented("06.6", "Engine.accepted"))
 }
@@ -68,13 +71,17 @@ func (p *peerAddr) decode() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(p.addr[8:24])).Unmap(), port)
 }
 
-// TODO step 6: refuse what is too many, close what is too late; else make the conn, note
-// it under its descriptor, start its receive and tell the handler.
+// TODO step 6: close what is too late, or has no address any more. Count it in
+// e.port.Connections, which all rings on the port share, and refuse what is too many (refuse
+// counts it out again). Else make the conn: its ID from e.port.LastID (none whose generation is
+// 0, the engine's own), no buffers yet (first, last and buffer are none). Note it under its
+// descriptor, start its receive and tell the handler.
 func (e *Engine) open(fd int, peer netip.AddrPort) {
 	panic(engine.NotImplemented("06.6", "Engine.open"))
 }
 
 func (e *Engine) refuse(fd int) {
+	e.port.Connections.Add(-1)
 	e.stats.Refused++
 	e.closeFD(fd)
 }
@@ -92,7 +99,7 @@ func (e *Engine) park(errno unix.Errno) {
 // unpark accepts again when a connection has closed, or after acceptRetry:
 // descriptors come free elsewhere in the process too.
 //
-// TODO step 9: when that time has come, accept again.
+// TODO step 9: when that time has come, accept again, unless Shutdown has begun.
 func (e *Engine) unpark() {
 	if !e.parked.IsZero() {
 		panic(engine.NotImplemented("06.9", "Engine.unpark"))

@@ -91,8 +91,9 @@ func (b *Buffers) grow() error {
 
 // register maps the ring's entries and tells the kernel.
 //
-// TODO step 4: map room for b.count entries, keep it in b, and register it:
-// IORING_REGISTER_PBUF_RING.
+// TODO step 4: map room for b.count entries, keep it in b (memory, and entries in it), and
+// register it: IORING_REGISTER_PBUF_RING. When that has gone well b.ring is r: from then on
+// Give, Publish and Close know that there is a ring.
 func (b *Buffers) register(r *Ring) (err error) {
 	panic(engine.NotImplemented("06.4", "Buffers.register"))
 }

@@ -32,7 +32,8 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // holds it open.
 //
 // TODO step 9: cancel the accepts; the completion of the last one closes the listener. If
-// there are none, close it.
+// there are none, close it. A pause in accepting ends too (e.parked): wait would find its time
+// over again and again.
 func (e *Engine) stopAccepting() {
 	panic(engine.NotImplemented("06.9", "Engine.stopAccepting"))
 }

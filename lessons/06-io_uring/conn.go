@@ -124,7 +124,8 @@ func (c *conn) CloseWrite() error {
 // (io_shutdown_prep in io_uring/net.c forces it), so it is one only where there is no
 // descriptor to call shutdown(2) with.
 //
-// TODO step 8: sock.CloseWrite (count it); with Direct IORING_OP_SHUTDOWN.
+// TODO step 8: sock.CloseWrite (count it); with Direct IORING_OP_SHUTDOWN, whose Len is how:
+// SHUT_WR.
 func (c *conn) sendFIN() {
 	panic(engine.NotImplemented("06.8", "Conn.sendFIN"))
 }
@@ -147,9 +148,9 @@ func (c *conn) end(err error) {
 // reap makes the last callback of ended connections, and begins to give back what they
 // have.
 //
-// TODO step 7: for each connection in e.closing, in order: OnClose with its error, give
-// its buffers and its queue back, cancel what is under way, and release. OnClose may end
-// others, which then stand at the end of the same list.
+// TODO step 7: for each connection in e.closing, in order: lower the counts (e.stats's and
+// e.port's), OnClose with its error, give its buffers and its queue back, cancel what is under
+// way, and release. OnClose may end others, which then stand at the end of the same list.
 func (e *Engine) reap() {
 	if len(e.closing) > 0 {
 		panic(engine.NotImplemented("06.7", "Engine.reap"))

@@ -72,7 +72,8 @@ func (e *Engine) cancel(op operation, c *conn) {
 
 // cancelOwn is cancel for an operation that is no connection's.
 //
-// TODO step 5: as cancel, with the token of an operation that has generation 0.
+// TODO step 5: as cancel: Addr is the token of op with generation 0, and i in the place of the
+// descriptor.
 func (e *Engine) cancelOwn(op operation, i int) {
 	panic(engine.NotImplemented("06.5", "Engine.cancelOwn"))
 }

@@ -182,7 +182,7 @@ func (r *Ring) Ready() int {
 // Next takes one of the completions that Ready has counted.
 //
 // TODO step 2: copy the completion at our head out, and go on. Without IORING_CQE_F_MORE
-// its operation is over.
+// its operation is over, and no longer in flight. (TimeoutData never was: see limit.)
 func (r *Ring) Next() abi.CQE {
 	panic(engine.NotImplemented("06.2", "Ring.Next"))
 }

@@ -134,8 +134,9 @@ func newEngine(cfg engine.Config, handler engine.Handler, o Options, buffers int
 type listenFunc func(addr netip.AddrPort, backlog int) (fd int, bound netip.AddrPort, err error)
 
 // TODO step 5: listen; take O_NONBLOCK off the listener and set TCP_NODELAY on it; an
-// eventfd in blocking mode; mapped memory for e.shared; Setup; with Direct a table
-// (setupTable); NewBuffers. What is opened is kept in e at once, so that Close finds it.
+// eventfd in blocking mode; mapped memory for e.shared; Setup, and e.features from the ring;
+// with Direct a table (setupTable); NewBuffers. What is opened is kept in e at once, so that
+// Close finds it.
 func (e *Engine) setup(addr netip.AddrPort, o Options, buffers int, listen listenFunc) (err error) {
 	panic(engine.NotImplemented("06.5", "Engine.setup"))
 }
@@ -219,11 +220,13 @@ func (e *Engine) takeIn() {
 
 // complete serves one completion.
 //
-// TODO step 5: which operation is it? Those of the engine itself first; then find the
-// connection, check the generation, lower its count if there will be no more, and pass the
-// result on. A connection that is gone is released. After closeAll the engine's own complete
-// because they are cancelled; but a tick that was due by then has not been found, and goes on
-// (IORING_CQE_F_MORE): cancel it again.
+// TODO step 5: which operation is it? TimeoutData is nobody's. Those of the engine itself
+// first: accept, wake, tick, and what was prepared without a connection (a close, a
+// cancellation of cancelOwn). Then find the connection, check the generation, lower its count
+// if there will be no more, and pass the result on. A connection that is gone is released.
+// After closeAll an accept, the wake and the tick end with an error: do nothing. (Where an
+// accept has still brought somebody, it goes to accepted as ever.) But a tick that was due by
+// then has not been found, and goes on (IORING_CQE_F_MORE): cancel it again.
 func (e *Engine) complete(cqe abi.CQE) {
 	panic(engine.NotImplemented("06.5", "Engine.complete"))
 }

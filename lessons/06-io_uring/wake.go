@@ -25,7 +25,8 @@ func (e *Engine) Wake() {
 
 // armWake has the kernel read the eventfd as soon as there is something in it.
 //
-// TODO step 5: prepare a read of 8 bytes from the eventfd into e.shared.woken.
+// TODO step 5: prepare a read of 8 bytes from the eventfd into e.shared.woken. Its token has 0
+// in the place of the descriptor, so that cancelOwn(opWake, 0) finds it.
 func (e *Engine) armWake() {
 	panic(engine.NotImplemented("06.5", "Engine.armWake"))
 }
@@ -46,7 +47,7 @@ func (e *Engine) clearWake() {
 // it counts from the submission, not from the last byte, and ends a busy connection too.
 //
 // TODO step 9: IORING_OP_TIMEOUT: Addr is that of e.shared.quarter, Len is 1; multishot if
-// it can be. complete notes the tick in e.ticked.
+// it can be. Its token is as that of the wake. complete notes the tick in e.ticked.
 func (e *Engine) armTick() {
 	if e.cfg.IdleTimeout > 0 {
 		panic(engine.NotImplemented("06.9", "Engine.armTick"))

@@ -220,7 +220,8 @@ func (g *Game) Stats() Stats {
 
 // OnOpen implements [engine.Handler].
 //
-// TODO step 4: make the client, note it in g.clients and in the connection (SetState).
+// TODO step 4: make the client: no player yet (slot 0 is one, so -1), a full allowance (burst),
+// heard of at this tick. Note it in g.clients and in the connection (SetState).
 func (g *Game) OnOpen(conn engine.Conn) {
 	panic(engine.NotImplemented("07.4", "Game.OnOpen"))
 }
@@ -246,8 +247,9 @@ func (g *Game) handle(c *client, t FrameType, body []byte) (ok bool) {
 	panic(engine.NotImplemented("07.4", "Game.handle"))
 }
 
-// TODO step 4: refuse another version; a spectator gets no player; a token goes to rejoin (step 10); who is
-// new gets a place in the world and a token. Then the welcome, by answer.
+// TODO step 4: refuse another version; a spectator gets no player; a token goes to rejoin (step
+// 10); who is new gets a place in the world and a token. From this tick on it is sent snapshots
+// and owes acknowledgements (sentTick, confirmed). Then the welcome, by answer.
 func (g *Game) join(c *client, j Join) {
 	panic(engine.NotImplemented("07.4", "Game.join"))
 }
@@ -435,7 +437,8 @@ func (g *Game) cellOf(c *client) int32 {
 // baseOf is the tick of the snapshot against which c is sent a delta: the last that it has
 // acknowledged. 0 if that is no longer known: then c is sent everything.
 //
-// TODO step 8: the last that c has acknowledged, if the history still has that tick.
+// TODO step 8: the last that c has acknowledged, if the history still has that tick, and
+// Config.FullOnly does not forbid deltas.
 func (g *Game) baseOf(c *client) uint32 {
 	if c.acked != 0 {
 		panic(engine.NotImplemented("07.8", "Game.baseOf"))
@@ -453,7 +456,8 @@ func (g *Game) encode(now *World, v view) span {
 // ack notes that c has the snapshot of tick. One that it was not sent, or that is too
 // old by now, is no baseline.
 //
-// TODO step 8: note the tick if it is newer than the last, and c was sent it.
+// TODO step 8: two notes, each only if tick is newer. c.confirmed: any tick up to the last that
+// was sent, however old. c.acked: one that c.sent still has, since it is to be a baseline.
 func (g *Game) ack(c *client, tick uint32) {
 	panic(engine.NotImplemented("07.8", "Game.ack"))
 }
