@@ -2,6 +2,8 @@ package main
 
 import (
 	"flag"
+	"os"
+	"path/filepath"
 
 	"iolab/checker/bench/options"
 	"iolab/checker/runner"
@@ -21,8 +23,9 @@ native here, and net.
 Messages a second, processor time and system calls are those of the window alone. Calls
 are the server's own count of all its engine's calls, for its connections too (epoll_ctl,
 accept, close); those of Go's runtime are not in it. In an open loop (-rate) what was due
-and not answered in the window is said. A server that answers nothing for five seconds is
-a failure, as is one whose connections do not fit RLIMIT_NOFILE.
+and not answered in the window is said. A server that answers nothing for fifteen seconds,
+or for five after the window, is a failure, as is one whose connections do not fit
+RLIMIT_NOFILE.
 
 Results are kept in .iolab/bench.`
 
@@ -35,9 +38,32 @@ func runBench(a *app, f *flag.FlagSet, args []string) error {
 	f.Visit(func(set *flag.Flag) {
 		switch set.Name {
 		case "json", "ascii", "no-color":
+		case "plot":
+			pass = append(pass, "-plot="+absolute(set.Value.String()))
+		case "from":
+			pass = append(pass, "-from="+absoluteFile(set.Value.String()))
 		default:
 			pass = append(pass, "-"+set.Name+"="+set.Value.String())
 		}
 	})
-	return a.program("./checker/bench/bench", append(pass, args...), runner.Careful) // scale puts sysctls back
+	for _, arg := range args {
+		pass = append(pass, absoluteFile(arg))
+	}
+	return a.program("./checker/bench/bench", pass, runner.Careful) // scale puts sysctls back
+}
+
+// absolute is the path as seen from the root of the clone, where programs run.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// absoluteFile is arg, as absolute if it is a file and not the name of something else.
+func absoluteFile(arg string) string {
+	if info, err := os.Stat(arg); err != nil || !info.Mode().IsRegular() {
+		return arg
+	}
+	return absolute(arg)
 }

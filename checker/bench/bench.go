@@ -47,7 +47,7 @@ func (s Scenario) String() string {
 		text += fmt.Sprintf(", %d under way on each", s.Depth)
 	}
 	if s.Churn > 0 {
-		text += fmt.Sprintf(", a new connection after every %d", s.Churn)
+		text += fmt.Sprintf(", a new connection after every %d", s.Churn+1)
 	}
 	if s.Idle > 0 {
 		text += fmt.Sprintf(", %s beside them", plural(s.Idle, "silent connection", "silent connections"))
@@ -287,7 +287,7 @@ func (b *Bench) Run(ctx context.Context, plan Plan) (*Result, error) {
 	}
 	defer b.remove()
 	r := &Result{Kind: "bench", Machine: ThisMachine(b.Root), Time: time.Now().UTC().Truncate(time.Second),
-		Rounds: plan.Rounds, Window: plan.Window.Seconds(), Pinned: b.pinned(), Busy: loadAverage()}
+		Rounds: plan.Rounds, Window: plan.Window.Seconds(), Cores: plan.Cores, Pinned: b.pinned(), Busy: othersRunning()}
 	for _, sc := range plan.Scenarios {
 		for _, s := range plan.Subjects {
 			row := Row{Subject: s.Name, Runs: s.Runs, Scenario: sc}
@@ -372,7 +372,18 @@ func (b *Bench) build(ctx context.Context, plan Plan) (err error) {
 func (b *Bench) remove() { os.RemoveAll(b.dir) }
 
 // pinned tells whether server and load have processors of their own.
-func (b *Bench) pinned() bool { return len(cores()) > b.plan.Cores }
+func (b *Bench) pinned() bool { return pins(b.plan.Cores) }
+
+// pins tells whether a server can have so many processors of its own, and the load one.
+func pins(serverCores int) bool { return len(cores()) > serverCores }
+
+// CheckCores says so if a server cannot have so many processors of its own.
+func CheckCores(n int) error {
+	if !pins(n) {
+		return fmt.Errorf("-server-cores %d: the load needs one more for itself, and %s to share out here", n, plural(len(cores()), "processor is", "processors are"))
+	}
+	return nil
+}
 
 // serverCores and loadCores are the processors of each: the first ones, and the last.
 func (b *Bench) serverCores() []int {

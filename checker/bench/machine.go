@@ -1,12 +1,13 @@
 package bench
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Machine is where and on what a result was measured.
@@ -62,11 +63,22 @@ func (m Machine) Short() string {
 	return strings.Join(append(words, plural(m.Cores, "processor", "processors")), ", ")
 }
 
-// loadAverage is how many threads wanted a processor in the last minute, 0 if unknown.
-func loadAverage() (load float64) {
-	text, _ := os.ReadFile("/proc/loadavg")
-	fmt.Sscan(string(text), &load)
-	return load
+// othersRunning is how many threads run or want to, this one aside: the mean of some looks,
+// 0 if unknown. (The load average is that of the last minute, in which the bench itself may
+// have built or measured.)
+func othersRunning() float64 {
+	const looks = 20
+	sum := 0
+	for range looks {
+		text, _ := os.ReadFile("/proc/loadavg") // 0.20 0.18 0.12 1/80 11206
+		if fields := strings.Fields(string(text)); len(fields) > 3 {
+			running, _, _ := strings.Cut(fields[3], "/")
+			n, _ := strconv.Atoi(running)
+			sum += max(n-1, 0)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return float64(sum) / looks
 }
 
 // fileName is s with nothing that a file's name may not have.

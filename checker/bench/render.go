@@ -46,8 +46,8 @@ func (r *Result) Show(w io.Writer) {
 
 // showBusy says so if the machine had other work.
 func (r *Result) showBusy(w io.Writer) {
-	if r.Busy > 1 {
-		fmt.Fprintf(w, "the machine had other work: a load average of %s on %s before this. Trust little but the processor time for a message\n",
+	if r.Busy > max(0.5, float64(r.Machine.Cores-r.Cores-1)) {
+		fmt.Fprintf(w, "the machine had other work: before this, %s threads ran or wanted to on %s. Trust little but the processor time for a message\n",
 			figure(r.Busy), plural(r.Machine.Cores, "processor", "processors"))
 	}
 }

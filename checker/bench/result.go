@@ -18,8 +18,9 @@ type Result struct {
 	Machine Machine   `json:"machine"`
 	Rounds  int       `json:"rounds"`
 	Window  float64   `json:"window_seconds"`
-	Pinned  bool      `json:"pinned"`                 // server and load on processors of their own
-	Busy    float64   `json:"load_average,omitempty"` // of the machine, before
+	Pinned  bool      `json:"pinned"` // server and load on processors of their own
+	Cores   int       `json:"server_cores,omitempty"`
+	Busy    float64   `json:"others_running,omitempty"` // threads, before
 	Rows    []Row     `json:"rows"`
 	Memory  []Memory  `json:"memory,omitempty"`
 	Table   []Model   `json:"table,omitempty"`
@@ -218,6 +219,12 @@ func Compare(a, b *Result) (changes []Change, notes []string) {
 	}
 	if a.Pinned != b.Pinned {
 		notes = append(notes, "in one of them server and load had processors of their own, in the other not")
+	}
+	if a.Cores != b.Cores && a.Cores > 0 && b.Cores > 0 {
+		notes = append(notes, fmt.Sprintf("the server could use %s in the first and %d in the second", plural(a.Cores, "processor", "processors"), b.Cores))
+	}
+	if a.Window != b.Window {
+		notes = append(notes, fmt.Sprintf("a measurement took %v s in the first and %v s in the second", a.Window, b.Window))
 	}
 	for _, rowA := range a.Rows {
 		for _, rowB := range b.Rows {

@@ -65,6 +65,7 @@ func startWine(s Subject, program string, on []int) (*server, error) {
 	}()
 	go v.watch(&follow{file: file, until: v.gone})
 	if err := v.await(); err != nil {
+		session.Close() // which is closed already if the server had to be killed
 		return nil, err
 	}
 	return v, nil

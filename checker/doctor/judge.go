@@ -482,16 +482,16 @@ func (f Facts) lessons() Check {
 	c := Check{Name: "lessons", State: Info}
 	switch f.OS {
 	case "windows":
-		c.Value, c.Means = "01 and 05 natively", "epoll and io_uring are Linux's, kqueue the BSDs'"
+		c.Value, c.Means = "01, 05 and 07 natively", "epoll and io_uring are Linux's, kqueue the BSDs'"
 		c.Cure = "for 02, 03, 04 and 06: clone the lab in WSL 2 (wsl -d DISTRIBUTION)"
 		if !f.WSL {
 			c.Cure = "for 02, 03, 04 and 06: wsl --install, and clone the lab inside it"
 		}
 	case "darwin":
-		c.Value, c.Means = "01 and 04 natively", "epoll and io_uring are Linux's, completion ports Windows's"
+		c.Value, c.Means = "01, 04 and 07 natively", "epoll and io_uring are Linux's, completion ports Windows's"
 		c.Cure = "for 02, 03, 05 and 06 a Linux machine or container: docker run -it --security-opt seccomp=unconfined -v \"$PWD\":/lab -w /lab golang:1.26"
 	default:
-		c.Value, c.Means = "01 and 04 natively", "epoll and io_uring are Linux's, completion ports Windows's"
+		c.Value, c.Means = "01, 04 and 07 natively", "epoll and io_uring are Linux's, completion ports Windows's"
 		c.Cure = "for 02, 03, 05 and 06 use a Linux machine, real or virtual"
 	}
 	return c

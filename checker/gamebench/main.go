@@ -250,8 +250,8 @@ func (s *server) run(ctx context.Context) {
 }
 
 // ask runs f between two turns. It returns the error with which the loop has ended, if it
-// has: then f is not run.
-func (s *server) ask(f func()) error {
+// has, or ctx's: then f is not run.
+func (s *server) ask(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
 	case s.do <- func() { f(); close(done) }:
@@ -260,6 +260,8 @@ func (s *server) ask(f func()) error {
 	case err := <-s.done:
 		s.done <- err // for who waits for the end
 		return cmp.Or(err, engine.ErrClosed)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -304,7 +306,10 @@ func measure(ctx context.Context, e engines.Engine, o options) (r result, err er
 	if err := players.Start(); err != nil {
 		return r, err
 	}
-	defer players.Wait()
+	defer func() {
+		cancel() // it may have more to say than anybody reads
+		players.Wait()
+	}()
 	defer in.Close()
 	lines := bufio.NewReader(out)
 	if _, err := lines.ReadString('\n'); err != nil {
@@ -313,11 +318,11 @@ func measure(ctx context.Context, e engines.Engine, o options) (r result, err er
 	sleep(ctx, time.Second) // until everybody has a baseline
 
 	var from, to moment
-	if err := s.ask(func() { from = s.now() }); err != nil {
+	if err := s.ask(ctx, func() { from = s.now() }); err != nil {
 		return r, err
 	}
 	sleep(ctx, time.Duration(o.seconds)*time.Second)
-	if err := s.ask(func() { to = s.now() }); err != nil {
+	if err := s.ask(ctx, func() { to = s.now() }); err != nil {
 		return r, err
 	}
 	in.Close()

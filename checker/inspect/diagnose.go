@@ -620,7 +620,7 @@ func (c *kase) inputFinding(how string, group []*track) Finding {
 	if told {
 		f.Figures = append(f.Figures, figure("lying there", "for %s at least", seconds(oldest)))
 	}
-	if oldest >= lasting {
+	if max(oldest, c.took) >= lasting {
 		f.State = Problem
 	}
 	pausing := false
@@ -721,7 +721,7 @@ func (c *kase) ends() []Finding {
 	if told {
 		f.Figures = append(f.Figures, figure("oldest", "%s ago", seconds(oldest)))
 	}
-	if oldest >= lasting {
+	if max(oldest, c.took) >= lasting {
 		f.State = Problem
 	}
 	switch {

@@ -318,6 +318,7 @@ func (g *epoll) back(i int, c *peer, n int64) {
 		c.sent, c.back = 0, 0
 		if g.sending { // it follows one that has ended
 			if g.measured {
+				g.result.Messages += n
 				g.result.Connect.Add(g.now - c.times[0])
 			}
 			g.begin(i, c)
@@ -441,7 +442,7 @@ func (g *epoll) until(end time.Duration) {
 		}
 		if g.open != nil {
 			g.sendDue(end)
-			wait = min(wait, g.open.due(g.next)-g.now)
+			wait = min(wait, max(g.open.due(g.next)-g.now, 0))
 		}
 		if g.spec.Slow > 0 {
 			if g.now >= g.slowAt {
@@ -457,9 +458,13 @@ func (g *epoll) until(end time.Duration) {
 	}
 }
 
-// sendDue sends the messages that are due.
+// sendDue sends the messages that are due, so many of them that answers are not left lying
+// where more are due than can be sent.
 func (g *epoll) sendDue(end time.Duration) {
-	for due := g.open.due(g.next); due <= g.now && due < end; due = g.open.due(g.next) {
+	for range 256 {
+		if due := g.open.due(g.next); due > g.now || due >= end {
+			return
+		}
 		i := g.open.on(g.next)
 		g.tick() // each on its own: after a pause there are many
 		g.open.sent(g.next, g.now)
@@ -478,9 +483,12 @@ func (g *epoll) settle(end time.Duration) {
 	g.tick()
 	limit := g.now + drip*g.spec.Patience
 	if g.open != nil {
-		// Those due before the end and not sent, because the last turn came back late.
-		g.sendDue(end)
 		limit = g.now + grace
+		// Those due before the end and not sent, because the last turn came back late.
+		for g.err == nil && g.now < limit && g.open.due(g.next) < end {
+			g.sendDue(end)
+			g.turn(0)
+		}
 	}
 	for g.err == nil && g.now < limit && g.quiet.heard(g.result.All, g.now) < grace && g.underWay() {
 		g.turn(min(limit-g.now, glance))
@@ -488,6 +496,9 @@ func (g *epoll) settle(end time.Duration) {
 	if g.open != nil {
 		for i := range g.spec.Connections {
 			g.open.missing(i, g.conns[i].back, g.conns[i].sent, g.now)
+		}
+		for k := g.next; g.open.due(k) < end; k++ {
+			g.open.unsent(k, g.now)
 		}
 		g.open.fill(&g.result)
 	}

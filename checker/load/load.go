@@ -39,7 +39,7 @@ type Spec struct {
 	Size  int     // bytes of a message; default 64
 	Depth int     // closed loop: messages under way on each connection; default 1
 	Rate  float64 // open loop: messages a second, over all connections; 0: closed loop
-	Churn int     // closed loop: a connection ends after so many messages, and another is opened; 0: never
+	Churn int     // closed loop: a connection ends after its first and so many more messages, and another is opened; 0: never
 
 	WarmUp time.Duration // before the measurement
 	Window time.Duration // the measurement; 0: connect, echo once on each connection, and hold

@@ -411,6 +411,7 @@ func (g *portable) again(i int, c *peerConn) (*peerConn, error) {
 	g.conns[i] = fresh
 	switch g.phase.Load() {
 	case inside:
+		g.messages.Add(1) // the one that dial has had back
 		g.result.Connect.Add(g.now() - start)
 		g.result.Connects++
 	case after, finished:

@@ -63,6 +63,9 @@ func main() {
 	var stop func()
 	a.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	if flags.Arg(0) != "scale" { // which goes on, and puts the sysctls back
+		a.endWithReader()
+	}
 	err := a.run(flags.Args())
 	var status statusError
 	switch {
@@ -83,6 +86,16 @@ func main() {
 		status.code = max(status.code, exitFailed)
 	}
 	os.Exit(status.code)
+}
+
+// endWithReader interrupts the bench when nobody reads any more what it says (head, or less
+// that was left): dying of SIGPIPE it would leave its servers' folder behind.
+func (a *app) endWithReader() {
+	ctx, cancel := context.WithCancel(a.ctx)
+	a.ctx = ctx
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	go func() { <-pipe; cancel() }()
 }
 
 // output is the standard output, and the first error that it gave.
@@ -161,7 +174,7 @@ func (a *app) progress(done, all int, what string) {
 		return
 	}
 	if a.terminal() {
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%3d%%  %.100s", 100*done/max(all, 1), what)
+		fmt.Fprintf(os.Stderr, "\r\x1b[K%3d%%  %.73s", 100*done/max(all, 1), what)
 		return
 	}
 	fmt.Fprintf(os.Stderr, "%3d%%  %s\n", 100*done/max(all, 1), what)
@@ -249,6 +262,9 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	plan, err := bench.NewPlan(a.o, subjects)
+	if err == nil {
+		err = a.checkFlags()
+	}
 	if err != nil {
 		return statusError{exitUsage, err}
 	}
@@ -275,6 +291,23 @@ func (a *app) bench(args []string) error {
 		r.Show(&a.out)
 		fmt.Fprintf(&a.out, "%s\n\ncompare two results: go run ./checker bench compare before last\n", r.Ceiling())
 	}, errors.Join(unmeasured(r), a.keep(r)))
+}
+
+// checkFlags says so now if the processors are not there, or the folder for the plot, and
+// not after some minutes.
+func (a *app) checkFlags() error {
+	if slices.Contains(a.set, "server-cores") {
+		if err := bench.CheckCores(a.o.ServerCores); err != nil {
+			return err
+		}
+	}
+	if a.o.Plot == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(a.o.Plot)); err != nil || !info.IsDir() {
+		return fmt.Errorf("-plot %s: there is no folder %s", a.o.Plot, filepath.Dir(a.o.Plot))
+	}
+	return nil
 }
 
 // unmeasured is the error of the first row or memory that was not measured in full.
@@ -338,6 +371,9 @@ func (a *app) table(args []string) error {
 		return usage("table takes no subjects: it measures every solution that runs here")
 	}
 	rounds, window := a.pace()
+	if err := a.checkFlags(); err != nil {
+		return statusError{exitUsage, err}
+	}
 	plan, err := bench.TablePlan(rounds, window, a.o.ServerCores)
 	if err != nil {
 		return err
@@ -496,7 +532,13 @@ func (a *app) keep(r *bench.Result) error {
 	if r.Kind == "scale" {
 		draw = r.PlotScale
 	}
-	return a.write(a.o.Plot, draw)
+	if err := a.write(a.o.Plot, draw); err != nil {
+		return err
+	}
+	if !a.json {
+		fmt.Fprintln(os.Stderr, "drawn:", a.o.Plot)
+	}
+	return nil
 }
 
 func (a *app) write(file string, draw func(io.Writer) error) error {

@@ -42,7 +42,7 @@ func Define(f *flag.FlagSet) *Options {
 	f.StringVar(&o.Depth, "depth", "", "messages under way on each connection, such as `1,16`")
 	f.IntVar(&o.Size, "size", 64, "`bytes` of a message")
 	f.Float64Var(&o.Rate, "rate", 0, "open loop: `messages` a second, whether the server keeps up or not; 0: closed loop")
-	f.IntVar(&o.Churn, "churn", 0, "close a connection after this many `messages` and open another; 0: never")
+	f.IntVar(&o.Churn, "churn", 0, "close a connection after its first and this many more `messages`, and open another; 0: never")
 	f.IntVar(&o.Idle, "idle", 0, "silent connections beside the active ones")
 	f.IntVar(&o.Slow, "slow", 0, "connections that send all the time and hardly read")
 	f.IntVar(&o.Rounds, "rounds", 0, "rounds, in which the subjects take turns (default 4, thorough 7)")
@@ -60,6 +60,9 @@ func Define(f *flag.FlagSet) *Options {
 
 // mostRounds is the most rounds of which a comparison is computed in a moment.
 const mostRounds = 50
+
+// mostRate is more messages a second than any machine sends.
+const mostRate = 1e7
 
 // CheckSyscallsVerb is what Used calls a bench with -check-syscalls.
 const CheckSyscallsVerb = "-check-syscalls"
@@ -107,8 +110,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("-rounds %d: more than %d say no more", o.Rounds, mostRounds)
 	case o.Size < 1 || o.Size > 1<<20:
 		return fmt.Errorf("-size is 1 to %d bytes, not %d", 1<<20, o.Size)
-	case o.Rate < 0:
-		return fmt.Errorf("-rate %v is below zero", o.Rate)
+	case !(o.Rate >= 0 && o.Rate <= mostRate): // nor is it NaN
+		return fmt.Errorf("-rate is 0 to %d messages a second, not %v", int(mostRate), o.Rate)
 	case o.Window < 0:
 		return fmt.Errorf("-window %v is below zero", o.Window)
 	case o.ServerCores < 1:
