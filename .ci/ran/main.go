@@ -103,15 +103,16 @@ func expected() []string {
 		if !l.Ready() || !l.Runs(runtime.GOOS).OK() {
 			continue
 		}
-		tests := fmt.Sprintf("iolab/checker/verify/proof/lesson%02d ", l.Number)
-		names = append(names, tests+"TestLesson")
+		lesson := fmt.Sprintf("iolab/checker/verify/proof/lesson%02d ", l.Number)
+		mutants := fmt.Sprintf("iolab/checker/verify/proof/mutants%02d ", l.Number)
+		names = append(names, lesson+"TestLesson")
 		for _, step := range l.Steps {
 			names = append(names, "iolab/solutions TestSolutions/"+l.Folder+"/"+l.ID(step.Number))
 		}
-		for kind, test := range map[string]string{"mutants": "TestMutants/", "variants": "TestVariants/"} {
+		for kind, test := range map[string]string{"mutants": mutants + "TestMutants/", "variants": lesson + "TestVariants/"} {
 			files, _ := filepath.Glob("checker/testdata/" + kind + "/" + l.Folder + "/*.txtar")
 			for _, file := range files {
-				names = append(names, tests+test+base(file))
+				names = append(names, test+base(file))
 			}
 		}
 	}

@@ -117,7 +117,11 @@ func newWeb(addr net.Addr, src source) *web {
 func (w *web) url() string { return "http://" + w.hosts[0] + "/" + w.token + "/" }
 
 // onceURL is an address that leads to the page's once.
-func (w *web) onceURL() string { return "http://" + w.hosts[0] + "/once/" + w.once }
+func (w *web) onceURL() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return "http://" + w.hosts[0] + "/once/" + w.once
+}
 
 // lead leads a browser that knows the key of onceURL to the page.
 func (w *web) lead(rw http.ResponseWriter, r *http.Request, key string) {

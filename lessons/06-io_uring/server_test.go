@@ -805,10 +805,6 @@ func TestStep09_OneAcceptAfterTheOtherSurvivesToo(t *testing.T) {
 	conformance.RunsOutOfDescriptorsAndRecovers(t, with(uringloop.Options{Without: uringloop.MultishotAccept}))
 }
 
-func TestStep09_IdleConnectionsAreClosedByOneTickAfterTheOther(t *testing.T) {
-	conformance.IdleConnectionsAreClosed(t, with(uringloop.Options{Without: uringloop.MultishotTimeout}))
-}
-
 func TestStep09_AKernelThreadMaySubmit(t *testing.T) {
 	sqpollable(t)
 	polled := with(uringloop.Options{SQPoll: true})
@@ -942,6 +938,10 @@ func footprint(t *testing.T) (mappings, threads int) {
 		}
 	}
 	return strings.Count(string(maps), "io_uring"), threads
+}
+
+func TestStep09_IdleConnectionsAreClosedByOneTickAfterTheOther(t *testing.T) {
+	conformance.IdleConnectionsAreClosed(t, with(uringloop.Options{Without: uringloop.MultishotTimeout}))
 }
 
 func TestStep09_AThousandServersLeaveNothing(t *testing.T) {

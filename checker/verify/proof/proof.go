@@ -1,6 +1,6 @@
 // Package proof is the tests of package verify on the lessons of this clone. Each lesson
-// has a folder here, and so a package and a test binary of its own: go test gives each its
-// ten minutes, and runs them side by side.
+// has two folders here, one for its mutants, and so two packages and two test binaries: go
+// test gives each its ten minutes, and runs them side by side.
 package proof
 
 import (

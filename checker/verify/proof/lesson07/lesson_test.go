@@ -10,6 +10,4 @@ func TestMain(m *testing.M) { proof.Main(m) }
 
 func TestLesson(t *testing.T) { proof.Lesson(t, 7) }
 
-func TestMutants(t *testing.T) { proof.Mutants(t, 7) }
-
 func TestVariants(t *testing.T) { proof.Variants(t, 7) }

@@ -1,0 +1,11 @@
+package mutants05
+
+import (
+	"testing"
+
+	"iolab/checker/verify/proof"
+)
+
+func TestMain(m *testing.M) { proof.Main(m) }
+
+func TestMutants(t *testing.T) { proof.Mutants(t, 5) }
