@@ -476,6 +476,15 @@ func (g *epoll) sendDue(end time.Duration) {
 	}
 }
 
+// unsent notes that message k was not even sent by now.
+func (a *account) unsent(k int64, now time.Duration) {
+	if due := a.due(k); a.in(due) {
+		a.late.Add(now - due)
+		a.latency.Add(now - due)
+		a.lost++
+	}
+}
+
 // settle waits for the messages that are not back, and accounts for those that do not
 // come. In a closed loop each has to, as long as others do; an open loop may be one that
 // the server does not keep up with.

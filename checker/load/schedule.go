@@ -75,15 +75,6 @@ func (a *account) missing(conn int, n, end int64, now time.Duration) {
 	}
 }
 
-// unsent notes that message k was not even sent by now.
-func (a *account) unsent(k int64, now time.Duration) {
-	if due := a.due(k); a.in(due) {
-		a.late.Add(now - due)
-		a.latency.Add(now - due)
-		a.lost++
-	}
-}
-
 // fill puts the account into r.
 func (a *account) fill(r *Result) {
 	r.Due, r.Sent, r.Answered, r.Lost, r.Late = a.late.TotalCount(), a.sentIn, a.backIn, a.lost, a.late
