@@ -233,8 +233,9 @@ func (e *Engine) complete(cqe abi.CQE) {
 
 // armRecv has the kernel receive for c: until it is told to stop, or once.
 //
-// TODO step 6: prepare a receive: into a buffer that the kernel picks, multishot if it
-// can; else into one of e.buffers.Take.
+// TODO step 6: prepare a receive: into a buffer that the kernel picks, multishot if it can
+// (then Len is 0; else a buffer's size, since before Linux 6.0 the kernel takes 0 for none);
+// without a buffer ring into one of e.buffers.Take.
 func (e *Engine) armRecv(c *conn) {
 	panic(engine.NotImplemented("06.6", "Engine.armRecv"))
 }

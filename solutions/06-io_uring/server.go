@@ -356,6 +356,8 @@ func (e *Engine) armRecv(c *conn) {
 	sqe.Flags |= abi.IOSQE_BUFFER_SELECT
 	if e.features.Has(MultishotRecv) {
 		sqe.Ioprio = abi.IORING_RECV_MULTISHOT
+	} else {
+		sqe.Len = uint32(e.buffers.size) // before 6.0 the kernel takes 0 for none, not for all
 	}
 }
 
