@@ -329,7 +329,7 @@ func AResetWhileWritingHurtsNobody(t *testing.T, newEngine Engine) {
 	}
 	bystander := l.Dial()
 	bystander.Echo([]byte("before"))
-	for i := range 5 {
+	for i := range 12 { // whether a read or a write is told of the reset is chance
 		c := l.DialSmall()
 		c.WantOpen() // one that resets before that need never be heard of
 		c.SendInBackground(labtest.Pattern(i, 8<<20))

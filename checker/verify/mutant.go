@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"strconv"
 
@@ -49,16 +50,19 @@ func parseMutant(l catalogue.Lesson, name string, text []byte) (Mutant, error) {
 // Here says whether the mistake can be told on this system.
 func (m Mutant) Here() bool { return m.Only == "" || m.Only == runtime.GOOS }
 
-// Check wants the mutant to fail its step with its cause, and, if before is set, to pass
-// all the steps before that.
-func (m Mutant) Check(ctx context.Context, root string, before bool) error {
+// AllBefore is for [Mutant.Check]: every step before the mutant's own.
+const AllBefore = math.MaxInt
+
+// Check wants the mutant to pass the steps before its own, the last so many of them, and
+// to fail its own with its cause.
+func (m Mutant) Check(ctx context.Context, root string, before int) error {
 	b, remove, err := m.build(ctx, root, "mutant-"+m.Name)
 	if err != nil {
 		return err
 	}
 	defer remove()
 	for _, step := range m.lesson.Steps {
-		if step.Number > m.Step || step.Number < m.Step && !before {
+		if step.Number > m.Step || m.Step-step.Number > before {
 			continue
 		}
 		r, err := b.Step(ctx, step.Number, limits(false))

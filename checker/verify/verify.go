@@ -103,7 +103,11 @@ func Run(ctx context.Context, o Options) (failed int, err error) {
 			if !m.Here() {
 				continue
 			}
-			check(l.Folder, "mutant "+m.Name, plain(func() error { return m.Check(ctx, o.Root, !o.Quick) }))
+			before := AllBefore
+			if o.Quick {
+				before = 0
+			}
+			check(l.Folder, "mutant "+m.Name, plain(func() error { return m.Check(ctx, o.Root, before) }))
 		}
 	}
 	return failed, ctx.Err()

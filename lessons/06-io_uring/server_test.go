@@ -924,6 +924,10 @@ func TestStep09_SeveralRingsKeepMaxConnections(t *testing.T) {
 	conformance.SeveralLoopsKeepMaxConnections(t, rings(2, uringloop.Options{}))
 }
 
+func TestStep09_IdleConnectionsAreClosedByOneTickAfterTheOther(t *testing.T) {
+	conformance.IdleConnectionsAreClosed(t, with(uringloop.Options{Without: uringloop.MultishotTimeout}))
+}
+
 // What a process has of the kernel: descriptors are counted by labtest.
 func footprint(t *testing.T) (mappings, threads int) {
 	t.Helper()
@@ -938,10 +942,6 @@ func footprint(t *testing.T) (mappings, threads int) {
 		}
 	}
 	return strings.Count(string(maps), "io_uring"), threads
-}
-
-func TestStep09_IdleConnectionsAreClosedByOneTickAfterTheOther(t *testing.T) {
-	conformance.IdleConnectionsAreClosed(t, with(uringloop.Options{Without: uringloop.MultishotTimeout}))
 }
 
 func TestStep09_AThousandServersLeaveNothing(t *testing.T) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,8 @@ type app struct {
 	set   []string // the flags that were given
 	said  bool     // the JSON document is written, with what went wrong in it
 	out   output
+
+	unread func() // is called when nobody reads the progress any more
 }
 
 func main() {
@@ -63,9 +66,11 @@ func main() {
 	var stop func()
 	a.ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if flags.Arg(0) != "scale" { // which goes on, and puts the sysctls back
-		a.endWithReader()
-	}
+	// Where nobody reads what it says any more (head, or less that was left) it ends in good
+	// order: dying of SIGPIPE it would leave its servers' folder behind. The signal itself
+	// tells nothing: it also comes of a server that has died.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	a.unread = stop
 	err := a.run(flags.Args())
 	var status statusError
 	switch {
@@ -86,16 +91,6 @@ func main() {
 		status.code = max(status.code, exitFailed)
 	}
 	os.Exit(status.code)
-}
-
-// endWithReader interrupts the bench when nobody reads any more what it says (head, or less
-// that was left): dying of SIGPIPE it would leave its servers' folder behind.
-func (a *app) endWithReader() {
-	ctx, cancel := context.WithCancel(a.ctx)
-	a.ctx = ctx
-	pipe := make(chan os.Signal, 1)
-	signal.Notify(pipe, syscall.SIGPIPE)
-	go func() { <-pipe; cancel() }()
 }
 
 // output is the standard output, and the first error that it gave.
@@ -134,7 +129,7 @@ func usage(format string, args ...any) error {
 }
 
 func (a *app) run(args []string) error {
-	if err := a.o.Check(); err != nil {
+	if err := cmp.Or(a.o.Check(), a.checkFlags()); err != nil {
 		return statusError{exitUsage, err}
 	}
 	dir, err := os.Getwd()
@@ -173,11 +168,13 @@ func (a *app) progress(done, all int, what string) {
 	if a.json {
 		return
 	}
+	format := "%3d%%  %s\n"
 	if a.terminal() {
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%3d%%  %.73s", 100*done/max(all, 1), what)
-		return
+		format = "\r\x1b[K%3d%%  %.73s"
 	}
-	fmt.Fprintf(os.Stderr, "%3d%%  %s\n", 100*done/max(all, 1), what)
+	if _, err := fmt.Fprintf(os.Stderr, format, 100*done/max(all, 1), what); err != nil {
+		a.unread()
+	}
 }
 
 func (a *app) terminal() bool {
@@ -262,9 +259,6 @@ func (a *app) bench(args []string) error {
 		return err
 	}
 	plan, err := bench.NewPlan(a.o, subjects)
-	if err == nil {
-		err = a.checkFlags()
-	}
 	if err != nil {
 		return statusError{exitUsage, err}
 	}
@@ -371,9 +365,6 @@ func (a *app) table(args []string) error {
 		return usage("table takes no subjects: it measures every solution that runs here")
 	}
 	rounds, window := a.pace()
-	if err := a.checkFlags(); err != nil {
-		return statusError{exitUsage, err}
-	}
 	plan, err := bench.TablePlan(rounds, window, a.o.ServerCores)
 	if err != nil {
 		return err
@@ -473,7 +464,7 @@ func (a *app) scale(args []string) error {
 		fmt.Fprintln(os.Stderr, "no sysctl has to be changed for this")
 	}
 	fmt.Fprintln(os.Stderr, bench.RaiseLimit(most))
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // should nobody read what it says, it goes on, and puts back
+	a.unread = func() {} // should nobody read what it says, it goes on, and puts back
 	restore := sync.OnceFunc(bench.Apply(os.Stderr, settings))
 	defer restore()
 	defer context.AfterFunc(a.ctx, restore)() // at once after Ctrl-C: the connections may take long to close

@@ -98,14 +98,26 @@ func Variants(t *testing.T, number int) {
 // the first.
 const SecondTry = "a second try was needed: "
 
-// Mutants proves that each mutant fails its step with its cause. That it passes all the
-// steps before is left to `checker verify`, which takes its time.
+// Mutants proves that each mutant fails its step with its cause. Where IOLAB_PROOF is
+// "before", as in .ci/run, it proves too that it passes the step before, but for a mistake
+// that an earlier lesson has as well. (All the steps before are tried by `checker verify`,
+// which takes its time.)
 //
 // Some mistakes are races, and beside a hundred other tests two symptoms of one mistake may
 // change places. So a mutant has a second try, which is not kept quiet: .ci/ran prints it.
 // Solutions and variants have none.
 func Mutants(t *testing.T, number int) {
 	root, l := find(t, number)
+	known := map[string]bool{}
+	for _, earlier := range catalogue.All() {
+		if earlier.Number < number && earlier.Ready() {
+			mutants, err := verify.Mutants(root, earlier)
+			require.NoError(t, err)
+			for _, m := range mutants {
+				known[m.Name] = true
+			}
+		}
+	}
 	mutants, err := verify.Mutants(root, l)
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, len(mutants), 8, "a lesson should have at least 8 mutants")
@@ -119,9 +131,13 @@ func Mutants(t *testing.T, number int) {
 				t.Skip("can be told on " + m.Only + " only")
 			}
 			t.Parallel()
-			if err := m.Check(context.Background(), root, false); err != nil {
+			before := 0
+			if os.Getenv("IOLAB_PROOF") == "before" && !known[m.Name] {
+				before = 1
+			}
+			if err := m.Check(context.Background(), root, before); err != nil {
 				t.Log(SecondTry, err)
-				require.NoError(t, m.Check(context.Background(), root, false), m.Mistake)
+				require.NoError(t, m.Check(context.Background(), root, before), m.Mistake)
 			}
 		})
 	}
