@@ -210,6 +210,9 @@ func (cfg Config) ListenAddr() (netip.AddrPort, error) {
 	if err != nil {
 		return addr, fmt.Errorf("listen on %q: want a numeric host and a port, such as 127.0.0.1:7000 or [::1]:0", cfg.Addr)
 	}
+	if zone := addr.Addr().Zone(); zone != "" {
+		return addr, fmt.Errorf("listen on %q: the lab's engines know no zones (%%%s): listen on [::], which takes link-local clients too", cfg.Addr, zone)
+	}
 	return addr, nil
 }
 

@@ -70,6 +70,8 @@ func TestZeroConfigGetsDefaults(t *testing.T) {
 func TestListenAddrSaysWhatItWants(t *testing.T) {
 	_, err := Config{Addr: "localhost:7000"}.ListenAddr()
 	assert.ErrorContains(t, err, `listen on "localhost:7000": want a numeric host`)
+	_, err = Config{Addr: "[fe80::1%eth0]:7000"}.ListenAddr()
+	assert.ErrorContains(t, err, "no zones (%eth0): listen on [::]")
 }
 
 func TestEveryCallHasAName(t *testing.T) {

@@ -13,8 +13,8 @@ func (q *Queue) Len() int { return len(q.buf) - q.head }
 
 // Append copies p to the end of the queue.
 func (q *Queue) Append(p []byte) {
-	// What is sent is dropped once it is more than what is left, so each byte is
-	// moved at most once on average, and the buffer stays below twice its content.
+	// What is sent is dropped once it is more than what is left: so fewer bytes are moved
+	// than were sent, and those sent take no more room than those that are not.
 	if q.head > q.Len() {
 		n := copy(q.buf, q.buf[q.head:])
 		q.buf, q.head = q.buf[:n], 0

@@ -22,6 +22,7 @@ import (
 const (
 	acceptBudget = 128                    // connections accepted in one turn
 	acceptRetry  = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	longest      = 24 * time.Hour         // one wait: macOS refuses one of more than 10⁸ seconds
 )
 
 // Engine is a TCP engine on select. See [engine.Engine].
@@ -181,7 +182,7 @@ func timeval(d time.Duration) *sys.Timeval {
 	if d < 0 {
 		return nil
 	}
-	tv := sys.NsecToTimeval(int64(d)) // rounds up
+	tv := sys.NsecToTimeval(int64(min(d, longest))) // rounds up
 	return &tv
 }
 
@@ -200,7 +201,7 @@ func (e *Engine) dispatch(reads, writes *sys.FdSet) {
 		e.clearWake()
 	}
 	for _, c := range e.conns { // accept comes last, so the list does not grow under the loop
-		if reads.IsSet(c.fd) && !c.closed {
+		if reads.IsSet(c.fd) && !c.paused && !c.closed { // another's callback may have paused or closed it
 			e.read(c)
 		}
 		if writes.IsSet(c.fd) && !c.closed {

@@ -11,7 +11,6 @@ package epolllt
 import (
 	"context"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"sync"
@@ -33,6 +32,7 @@ const (
 const (
 	acceptBudget = 128                    // connections accepted in one turn
 	acceptRetry  = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	longest      = 24 * time.Hour         // one wait: more, and the milliseconds are no C int any more
 	minEvents    = 64
 	maxEvents    = 4096
 )
@@ -187,7 +187,7 @@ func millis(d time.Duration) int {
 	if d < 0 {
 		return -1
 	}
-	return int(min((d+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	return int((min(d, longest) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // accept takes what waits in the accept queue, within a budget; the level-triggered
@@ -457,7 +457,9 @@ func (e *Engine) unpark() {
 		return
 	}
 	e.parked = time.Time{}
-	_ = e.ctl(unix.EPOLL_CTL_ADD, e.listener, unix.EPOLLIN, 0)
+	if e.ctl(unix.EPOLL_CTL_ADD, e.listener, unix.EPOLLIN, 0) != nil {
+		e.parked = e.now.Add(acceptRetry) // no memory for the entry just now
+	}
 }
 
 // sweep ends connections on which nothing has moved for the idle timeout.
@@ -512,7 +514,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		return engine.ErrClosed
 	}
 	defer context.AfterFunc(ctx, e.Wake)()
-	sock.Close(e.listener) // nobody else has it, so this takes it out of the interest list
+	sock.Close(e.listener) // with its last descriptor it leaves the interest list
 	e.listener, e.parked = -1, time.Time{}
 	e.draining = true
 	for _, c := range e.conns {

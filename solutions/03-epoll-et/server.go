@@ -13,7 +13,6 @@ package epollet
 import (
 	"context"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"sync"
@@ -41,6 +40,7 @@ const (
 const (
 	acceptBudget = 128                    // connections accepted in one turn
 	acceptRetry  = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	longest      = 24 * time.Hour         // one wait: more, and the milliseconds are no C int any more
 	minEvents    = 64
 	maxEvents    = 4096
 )
@@ -228,7 +228,7 @@ func millis(d time.Duration) int {
 	if d < 0 {
 		return -1
 	}
-	return int(min((d+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	return int((min(d, longest) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // mark notes what an event says; nobody is called and nothing is closed before all
@@ -594,7 +594,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		return engine.ErrClosed
 	}
 	defer context.AfterFunc(ctx, e.Wake)()
-	sock.Close(e.listener) // nobody else has it, so this takes it out of the interest list
+	sock.Close(e.listener) // with its last descriptor it leaves the interest list
 	e.listener, e.acceptable = -1, false
 	e.draining = true
 	for _, c := range e.conns {

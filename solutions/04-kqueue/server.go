@@ -26,6 +26,7 @@ import (
 const (
 	acceptBudget = 128                    // connections accepted in one turn
 	acceptRetry  = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	longest      = 24 * time.Hour         // one wait: macOS refuses one of more than 10⁸ seconds
 	minEvents    = 64
 	maxEvents    = 4096
 )
@@ -225,7 +226,7 @@ func timespec(d time.Duration) *kqueue.Timespec {
 	if d < 0 {
 		return nil
 	}
-	ts := unix.NsecToTimespec(d.Nanoseconds())
+	ts := unix.NsecToTimespec(min(d, longest).Nanoseconds())
 	return &ts
 }
 
@@ -327,7 +328,9 @@ func (e *Engine) serve(fd, filter int, ev *kqueue.Kevent_t) {
 		}
 	case filter == kqueue.EVFILT_READ:
 		c.reading = dispatchFlag == 0 // EV_DISPATCH has disabled the knote
-		e.read(c)
+		if !c.paused {                // by another's callback, in this batch
+			e.read(c)
+		}
 	default:
 		c.writing = false // EV_ONESHOT has deleted it
 		// The end of writing may be told before the bytes that came with it. Reading hands

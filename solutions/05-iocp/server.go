@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"runtime"
@@ -28,6 +27,7 @@ import (
 const (
 	acceptsPosted = 8                      // AcceptEx in flight
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when sockets run out
+	longest       = 24 * time.Hour         // one wait: more, and the milliseconds are no DWORD any more
 	addressSize   = 16 + int(unsafe.Sizeof(iocp.RawSockaddrAny{}))
 	blockSize     = 16 << 10 // of the send queue
 	maxGather     = 16       // blocks that one WSASend takes
@@ -358,7 +358,7 @@ func millis(d time.Duration) uint32 {
 	if d < 0 {
 		return iocp.INFINITE
 	}
-	return uint32(min((d+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	return uint32((min(d, longest) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // dispatch takes one completion.

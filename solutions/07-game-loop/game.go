@@ -325,7 +325,9 @@ func (g *Game) join(c *client, j Join) {
 // answer sends p, which is no snapshot.
 func (c *client) answer(p []byte) {
 	c.replied += len(p)
-	_ = c.conn.Send(p) // an error is the engine's to report: OnClose comes
+	// An error is a connection that ends, and OnClose comes; or a queue at its hard limit,
+	// and then Tick sees a client that has not read for long.
+	_ = c.conn.Send(p)
 }
 
 // backlog says whether c has not yet taken all that it was sent before. What it was only

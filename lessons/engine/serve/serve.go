@@ -74,14 +74,15 @@ type options struct {
 
 func parse(args []string, out io.Writer, own func(*flag.FlagSet)) (options, error) {
 	o := options{cfg: engine.Config{Addr: "127.0.0.1:7000"}.WithDefaults()}
+	o.cfg.LowWater, o.cfg.HardLimit = 0, 0 // they follow -high-water
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.StringVar(&o.cfg.Addr, "addr", o.cfg.Addr, "listen on this `host:port`; port 0 lets the kernel choose")
 	flags.IntVar(&o.cfg.Backlog, "backlog", o.cfg.Backlog, "length of the accept queue")
 	flags.IntVar(&o.cfg.MaxConnections, "max-connections", 0, "serve at most this many at once; 0: as many as the mechanism and the descriptors allow")
 	flags.IntVar(&o.cfg.HighWater, "high-water", o.cfg.HighWater, "stop reading from a connection with more than this many `bytes` queued")
-	flags.IntVar(&o.cfg.LowWater, "low-water", o.cfg.LowWater, "go on reading at this many `bytes` queued")
-	flags.IntVar(&o.cfg.HardLimit, "hard-limit", o.cfg.HardLimit, "queue at most this many `bytes` on one connection")
+	flags.IntVar(&o.cfg.LowWater, "low-water", 0, "go on reading at this many `bytes` queued; 0: a quarter of -high-water")
+	flags.IntVar(&o.cfg.HardLimit, "hard-limit", 0, "queue at most this many `bytes` on one connection; 0: 16 times -high-water")
 	flags.IntVar(&o.cfg.ReadBudget, "read-budget", o.cfg.ReadBudget, "read at most this many `bytes` from one connection in one turn")
 	flags.DurationVar(&o.cfg.IdleTimeout, "idle-timeout", 0, "close connections on which nothing moves for this long; 0: never")
 	flags.DurationVar(&o.cfg.TurnBudget, "turn-budget", o.cfg.TurnBudget, "count turns that take longer; for a minute after one, time the callbacks too and name the slow ones")
@@ -99,16 +100,19 @@ func parse(args []string, out io.Writer, own func(*flag.FlagSet)) (options, erro
 	switch {
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q: everything is a flag, see -help", flags.Arg(0))
+	case min(o.cfg.Backlog, o.cfg.HighWater, o.cfg.ReadBudget) <= 0, min(o.cfg.LowWater, o.cfg.HardLimit) < 0:
+		err = errors.New("sizes must be greater than zero")
 	case o.cfg.LowWater > o.cfg.HighWater:
 		err = fmt.Errorf("-low-water %d is above -high-water %d", o.cfg.LowWater, o.cfg.HighWater)
-	case min(o.cfg.Backlog, o.cfg.HighWater, o.cfg.LowWater, o.cfg.HardLimit, o.cfg.ReadBudget) <= 0:
-		err = errors.New("sizes must be greater than zero")
+	case o.cfg.HardLimit > 0 && o.cfg.HardLimit < o.cfg.HighWater:
+		err = fmt.Errorf("-hard-limit %d is below -high-water %d: answers would be refused before reading stops", o.cfg.HardLimit, o.cfg.HighWater)
 	default:
 		_, err = o.cfg.ListenAddr()
 	}
 	if err != nil {
 		fmt.Fprintln(out, "server:", err)
 	}
+	o.cfg = o.cfg.WithDefaults()
 	return o, err
 }
 
@@ -348,7 +352,7 @@ func whyRefused(s engine.Stats, cfg engine.Config) string {
 	case cfg.MaxConnections == 0 && s.Calls[engine.CallIOUringEnter] > 0:
 		return "the ring's table of connections without a descriptor (-direct) is full: it has as many places as the process may have descriptors, ulimit -n; each of several rings (-loops) has its own"
 	case s.Calls[engine.CallSelect] > 0:
-		return "select's sets end at FD_SETSIZE, 1024, whatever the descriptor limit is"
+		return "select's sets end at FD_SETSIZE (1024, on NetBSD 256), whatever the descriptor limit is"
 	}
 	return "the mechanism has no room for more"
 }

@@ -34,6 +34,7 @@ func TestBadFlagsAreSaidAndExitWith2(t *testing.T) {
 		{"127.0.0.1:7000"},
 		{"-addr", "localhost:7000"},
 		{"-low-water", "10", "-high-water", "5"},
+		{"-hard-limit", "4", "-high-water", "5"},
 		{"-read-budget", "0"},
 		{"-idle-timeout", "soon"},
 	} {
@@ -41,6 +42,15 @@ func TestBadFlagsAreSaidAndExitWith2(t *testing.T) {
 		assert.Equal(t, 2, start(args, &out, nil), args)
 		assert.NotEmpty(t, out.String(), args)
 	}
+}
+
+// Marks that are not given follow the one that is.
+func TestMarksFollowTheHighWaterMark(t *testing.T) {
+	o, err := parse([]string{"-high-water", "8388608"}, io.Discard, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 8<<20, o.cfg.HighWater)
+	assert.Equal(t, 2<<20, o.cfg.LowWater)
+	assert.Equal(t, 128<<20, o.cfg.HardLimit)
 }
 
 func TestHelpExitsWith0(t *testing.T) {
