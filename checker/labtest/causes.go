@@ -880,7 +880,7 @@ var causes = map[string]cause{
 		"Close waits for a multishot timeout that nobody ends. It had fired and nobody had fetched its completion when it was cancelled: then the cancellation does not find it (ENOENT), and it goes on (IORING_CQE_F_MORE). Cancel it again when it completes.",
 		"Engine.complete in the lesson | io_uring_cancelation(7)"},
 	"closing-spins": {
-		"Close asks the kernel again and again instead of waiting: a list of those that are still to be served, or that wait for a buffer, says that there is something to do. Nobody is served any more: empty the lists before.",
+		"Close looks again and again instead of waiting: a list of those that are still to be served, or that wait for a buffer, says that there is something to do. Nobody is served any more: empty the lists before.",
 		"Engine.closeAll in the lesson | Engine.wait in the lesson"},
 	"completion-after-close": {
 		"The engine is closed while operations are under way: the kernel holds the sockets, and may write to memory that is somebody else's by now. Cancel everything and wait until nothing is in flight.",

@@ -49,7 +49,8 @@ func (e *Engine) acceptOne(i int) {
 // TODO step 6: open the connection, if there is one. If the accept does not go on, start
 // it again: unless it would fail at once again (park), or nobody is to be accepted any more.
 // Which errors are only those of the client that would have been next, accept(2) lists; and
-// ECANCELED, EAGAIN and EINTR are no failures of accept's.
+// ECANCELED, EAGAIN and EINTR are no failures of accept's. If mostFailed of them come in a
+// row it is not the clients: park.
 func (e *Engine) accepted(i, fd int, more bool) {
 	panic(engine.NotImplemented("06.6", "Engine.accepted"))
 }

@@ -49,7 +49,8 @@ var _ = []any{fmt.Errorf, atomic.LoadUint32}
 type Ring struct {
 	fd       int
 	features Features
-	inFlight int // completions still to come that end an operation
+	inFlight int    // completions still to come that end an operation
+	calls    uint64 // of io_uring_enter
 
 	sqHead, sqTail, sqFlags *uint32
 	sqMask                  uint32
@@ -145,8 +146,9 @@ func (r *Ring) SQE() *abi.SQE {
 // come back early. io_uring_enter(2).
 //
 // TODO step 2: store the two indices that are ours, then io_uring_enter with what is
-// prepared, atLeast and IORING_ENTER_GETEVENTS. Step 3 adds limit, for a timeout, and
-// sqpoll. A wait that is cut short (ETIME, EINTR) is no error, nor are EAGAIN and EBUSY.
+// prepared, atLeast and IORING_ENTER_GETEVENTS, counted in r.calls. Step 3 adds limit, for a
+// timeout, and sqpoll. A wait that is cut short (ETIME, EINTR) is no error, nor are EAGAIN
+// and EBUSY.
 func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 	panic(engine.NotImplemented("06.2", "Ring.Enter"))
 }

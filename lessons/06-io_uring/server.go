@@ -32,6 +32,7 @@ const (
 	leastBuffers  = 256                    // of one of several rings
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	mostFailed    = 128                    // accepts in a row, before accepting pauses
 	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
 	drainLimit    = 5 * time.Second        // without a completion, when the engine closes
 )
@@ -50,6 +51,7 @@ type Engine struct {
 	blocks   Blocks
 	listener int       // -1 after Shutdown has begun
 	accepts  uint32    // accepts under way, one bit each
+	failed   int       // accepts in a row
 	batch    []abi.CQE // this turn's completions
 	early    []abi.CQE // the next turn's, taken already
 
@@ -203,8 +205,9 @@ func (e *Engine) wait(timeout time.Duration) time.Duration {
 
 // enter is the turn's one system call: what was prepared goes, what is done comes.
 //
-// TODO step 5: publish the buffers, count the call, and Enter: for at least one
-// completion, or none if timeout is 0.
+// TODO step 5: publish the buffers, and Enter: for at least one completion, or none if
+// timeout is 0. The ring has counted its calls (under SQPOLL not every Enter makes one):
+// they go into the statistics.
 func (e *Engine) enter(timeout time.Duration) error {
 	panic(engine.NotImplemented("06.5", "Engine.enter"))
 }

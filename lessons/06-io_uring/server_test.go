@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -815,34 +814,41 @@ func TestStep09_AKernelThreadMaySubmit(t *testing.T) {
 }
 
 // With a kernel thread that submits, cancellations take their time, in which Close has
-// nothing to do: what was left to be served is not served any more.
+// nothing to do: what was left to be served is not served any more. A loop that looks again
+// and again makes no system call here, but never gives its processor away either.
 func TestStep09_ClosingBusyConnectionsIsNoBusyLoop(t *testing.T) {
 	sqpollable(t)
 	const clients, rounds = 20, 9
-	var calls []uint64
 	var l *labtest.Lab
-	for range rounds {
-		l = labtest.Start(t, with(uringloop.Options{SQPoll: true}), labtest.Paused(), labtest.WithConfig(engine.Config{ReadBudget: 1024}), labtest.WithHandler(conformance.Silent))
-		all := l.DialMany(clients)
-		l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "20 clients should be accepted, but are not"},
-			func(e engine.Engine) bool { return e.ConnectionCount() == clients })
-		l.Did("each client sends 64 KiB, of which the server has read a part; the kernel's thread falls asleep; Close")
-		for i, c := range all {
-			c.SendFromCallback(labtest.Pattern(i, 64<<10))
+	for range 2 { // on a busy machine all may be over before there is anything to wait for
+		waited := 0
+		for range rounds {
+			l = labtest.Start(t, with(uringloop.Options{SQPoll: true}), labtest.Paused(), labtest.WithConfig(engine.Config{ReadBudget: 1024}), labtest.WithHandler(conformance.Silent))
+			all := l.DialMany(clients)
+			l.TurnsUntil(labtest.Failure{Symptom: labtest.CountLow, Problem: "20 clients should be accepted, but are not"},
+				func(e engine.Engine) bool { return e.ConnectionCount() == clients })
+			l.Did("each client sends 64 KiB, of which the server has read a part; the kernel's thread falls asleep; Close")
+			for i, c := range all {
+				c.SendFromCallback(labtest.Pattern(i, 64<<10))
+			}
+			l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Client: all[0], Problem: "the clients' bytes should be received, but are not"},
+				func(e engine.Engine) bool { return e.Stats().BytesIn > clients<<10 })
+			time.Sleep(30 * time.Millisecond)
+			l.Call("Close", func(e engine.Engine) {
+				before := labtest.Waits()
+				e.Close()
+				if labtest.Waits() > before {
+					waited++
+				}
+			})
 		}
-		l.TurnsUntil(labtest.Failure{Symptom: labtest.SendStalls, Client: all[0], Problem: "the clients' bytes should be received, but are not"},
-			func(e engine.Engine) bool { return e.Stats().BytesIn > clients<<10 })
-		time.Sleep(30 * time.Millisecond)
-		before := l.Stats()
-		l.Call("Close", func(e engine.Engine) { e.Close() })
-		calls = append(calls, l.Stats().Calls[engine.CallIOUringEnter]-before.Calls[engine.CallIOUringEnter])
+		if waited >= rounds/3 {
+			return
+		}
+		l.Got("of %d times the thread has waited %d times", rounds, waited)
 	}
-	slices.Sort(calls)
-	if median := calls[rounds/2]; median > 100 {
-		l.Got("%d calls of io_uring_enter (the median of %d times)", median, rounds)
-		l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "closing-spins",
-			Problem: fmt.Sprintf("Close should wait until the last operations have completed, but called io_uring_enter %d times for %d connections", median, clients)})
-	}
+	l.Fail(labtest.Failure{Symptom: labtest.WrongResult, Suspect: "closing-spins",
+		Problem: fmt.Sprintf("Close should wait until the last operations of %d connections have completed, but looked for them again and again", clients)})
 }
 
 func TestStep09_ConnectionsNeedNoDescriptor(t *testing.T) {

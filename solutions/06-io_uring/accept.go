@@ -55,6 +55,7 @@ func (e *Engine) acceptOne(i int) {
 // accepted is a completion of accept number i: a descriptor, or why there is none.
 func (e *Engine) accepted(i, fd int, more bool) {
 	if fd >= 0 {
+		e.failed = 0
 		e.open(fd, e.peerOf(i, fd))
 	}
 	if more {
@@ -66,7 +67,10 @@ func (e *Engine) accepted(i, fd int, more bool) {
 		case unix.ECANCELED, unix.EAGAIN, unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EOPNOTSUPP, unix.ENOPROTOOPT,
 			unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENONET:
 			// What accept(2) passes on of a connection that failed while it waited (EPERM is
-			// a firewall's) says nothing of the next one.
+			// a firewall's) says nothing of the next one; many in a row are not the clients'.
+			if e.failed++; e.failed == mostFailed {
+				e.park(errno)
+			}
 		default:
 			e.park(errno)
 		}
@@ -142,7 +146,7 @@ func (e *Engine) park(errno unix.Errno) {
 		e.stats.Parked++
 	}
 	if e.parked.IsZero() {
-		e.parked = e.now.Add(acceptRetry)
+		e.failed, e.parked = 0, e.now.Add(acceptRetry)
 	}
 }
 

@@ -43,7 +43,8 @@ import (
 type Ring struct {
 	fd       int
 	features Features
-	inFlight int // completions still to come that end an operation
+	inFlight int    // completions still to come that end an operation
+	calls    uint64 // of io_uring_enter
 
 	sqHead, sqTail, sqFlags *uint32
 	sqMask                  uint32
@@ -190,6 +191,7 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 	// not wait, and it saves having the processor taken away and fetched back. The price:
 	// until all submissions are taken, a thousand sends in the worst turn, no other goroutine
 	// has this processor, and a garbage collection that wants to stop the world waits.
+	r.calls++
 	call := unix.RawSyscall6
 	if atLeast > 0 || flags&abi.IORING_ENTER_SQ_WAIT != 0 {
 		call = unix.Syscall6

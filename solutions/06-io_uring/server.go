@@ -27,6 +27,7 @@ const (
 	leastBuffers  = 256                    // of one of several rings
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
+	mostFailed    = 128                    // accepts in a row, before accepting pauses
 	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
 	drainLimit    = 5 * time.Second        // without a completion, when the engine closes
 )
@@ -45,6 +46,7 @@ type Engine struct {
 	blocks   Blocks
 	listener int       // -1 after Shutdown has begun
 	accepts  uint32    // accepts under way, one bit each
+	failed   int       // accepts in a row
 	batch    []abi.CQE // this turn's completions
 	early    []abi.CQE // the next turn's, taken already
 
@@ -202,11 +204,14 @@ func (e *Engine) Poll(timeout time.Duration) error {
 	}
 	e.feed()
 	e.flush()
+	var before time.Duration // what the turn has worked before it waited
 	if e.ring.Prepared() || timeout == 0 {
+		began := time.Now()
 		// What is handed over now is mostly done at once (a send, a close).
 		if err := e.enter(0); err != nil {
 			return err
 		}
+		before = time.Since(began)
 	}
 	if e.ring.Ready() == 0 {
 		if wait := e.wait(timeout); wait != 0 {
@@ -228,7 +233,7 @@ func (e *Engine) Poll(timeout time.Duration) error {
 	e.sweep()
 	e.reap()
 	e.unpark()
-	e.stats.Turn(e.now, e.cfg.TurnBudget)
+	e.stats.Turn(e.now.Add(-before), e.cfg.TurnBudget)
 	return nil
 }
 
@@ -267,12 +272,13 @@ func (e *Engine) wait(timeout time.Duration) time.Duration {
 // enter is the turn's one system call: what was prepared goes, what is done comes.
 func (e *Engine) enter(timeout time.Duration) error {
 	e.buffers.Publish()
-	e.stats.Calls[engine.CallIOUringEnter]++
 	atLeast := 1
 	if timeout == 0 {
 		atLeast = 0
 	}
-	return e.ring.Enter(atLeast, timeout)
+	err := e.ring.Enter(atLeast, timeout)
+	e.stats.Calls[engine.CallIOUringEnter] = e.ring.calls // under SQPOLL not every Enter makes one
+	return err
 }
 
 // takeIn moves what is done out of the ring, so that the kernel has room for more while
