@@ -82,7 +82,7 @@ func (c *conn) takeBack() bool {
 	if back == nil || c.closed {
 		return false
 	}
-	c.away = false
+	c.away, c.active = false, back.at
 	e.stats.Calls[engine.CallEpollCtl]++ // handBack's
 	if err := c.send(back.data); err != nil {
 		c.end(err)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 
 	epollet "iolab/lessons/03-epoll-et"
 	"iolab/lessons/engine"
@@ -14,7 +15,10 @@ import (
 func main() {
 	loops, shared := 1, false
 	serve.Main(func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
-		if loops > 1 || shared {
+		switch {
+		case loops < 1:
+			return nil, fmt.Errorf("-loops %d: it takes one at least", loops)
+		case loops > 1 || shared:
 			return epollet.NewLoops(loops, cfg, h)
 		}
 		return epollet.New(cfg, h)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 
 	uringloop "iolab/lessons/06-io_uring"
 	"iolab/lessons/engine"
@@ -15,7 +16,10 @@ func main() {
 	rings := 1
 	var o uringloop.Options
 	serve.Main(func(cfg engine.Config, h engine.Handler) (engine.Engine, error) {
-		if rings > 1 {
+		switch {
+		case rings < 1:
+			return nil, fmt.Errorf("-loops %d: it takes one at least", rings)
+		case rings > 1:
 			return uringloop.NewLoops(rings, cfg, h, o)
 		}
 		return uringloop.NewWith(cfg, h, o)
