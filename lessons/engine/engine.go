@@ -177,7 +177,9 @@ type Config struct {
 
 	// IdleTimeout closes a connection with [ErrIdleTimeout] when no byte has moved
 	// on it in either direction for this long (up to a quarter longer: the engine
-	// looks that often). Default: never.
+	// looks that often). Default: never. A completion engine sees bytes move when an
+	// operation completes: give a slow peer time for what one send takes (256 KiB in
+	// lesson 05).
 	IdleTimeout time.Duration
 
 	// TurnBudget is how long one turn may be busy, the wait not counted, before it
