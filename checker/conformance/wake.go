@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,23 +30,36 @@ func WakeMakesPollReturn(t *testing.T, newEngine Engine, opts ...labtest.Option)
 	l.Engine().Wake()
 }
 
-// PollWithoutLimitWaits: a negative timeout is no limit, not none.
+// PollWithoutLimitWaits: a negative timeout is no limit, not none; the longest there is
+// does not overflow.
 func PollWithoutLimitWaits(t *testing.T, newEngine Engine) {
 	l := start(t, newEngine, labtest.Paused())
-	l.Did("Poll(-1), again and again, until somebody calls Wake after %v", 250*time.Millisecond)
-	var over atomic.Bool
-	time.AfterFunc(250*time.Millisecond, func() { over.Store(true); l.Engine().Wake() })
-	turns := 0
-	l.Do(func(e engine.Engine) {
-		for !over.Load() && e.Poll(-1) == nil {
-			turns++
+	const lasting = 250 * time.Millisecond
+	for _, c := range []struct {
+		timeout     time.Duration
+		name, cause string
+	}{{-1, "Poll(-1)", "no-limit-taken-for-none"}, {math.MaxInt64, "Poll(math.MaxInt64)", "timeout-overflows"}} {
+		l.Did("%s, again and again, until somebody calls Wake after %v", c.name, lasting)
+		var over atomic.Bool
+		time.AfterFunc(lasting, func() { over.Store(true); l.Engine().Wake() })
+		turns := 0
+		var err error
+		l.Do(func(e engine.Engine) {
+			for !over.Load() && err == nil {
+				err = e.Poll(c.timeout)
+				turns++
+			}
+		})
+		switch {
+		case err != nil:
+			l.Got("%v", err)
+			l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: c.cause,
+				Problem: fmt.Sprintf("%s should wait until something happens, but returned an error: %v", c.name, err)})
+		case turns > 50: // a signal may end a wait too
+			l.Got("%d turns", turns)
+			l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: c.cause,
+				Problem: fmt.Sprintf("%s should wait until something happens, but in %v without anything it returned %d times", c.name, lasting, turns)})
 		}
-	})
-	// A signal may end a wait too.
-	if turns > 50 {
-		l.Got("%d turns", turns)
-		l.Fail(labtest.Failure{Symptom: labtest.PollEarly, Suspect: "no-limit-taken-for-none",
-			Problem: fmt.Sprintf("Poll(-1) should wait until something happens, but in %v without anything it returned %d times", 250*time.Millisecond, turns)})
 	}
 }
 

@@ -453,6 +453,9 @@ var causes = map[string]cause{
 	"no-limit-taken-for-none": {
 		"A negative timeout means to wait without limit; here it became a wait of none, and a server that has nothing to do uses a whole processor.",
 		"Engine.Poll in lessons/engine"},
+	"timeout-overflows": {
+		"The longest timeout there is (math.MaxInt64 ns, which many write for \"for ever\") became none, or an error: rounded up it overflows, or its milliseconds do not fit a C int. Make it smaller first; Poll may return early.",
+		"Engine.Poll in lessons/engine"},
 	"shutdown-spins": {
 		"Shutdown waits for the last clients and does not let the loop sleep: something that it has closed or given up is still on the loop's list of things to do (the listener, as somebody who may be accepted from).",
 		"Engine.Shutdown in lessons/engine"},
