@@ -55,9 +55,9 @@ type Engine interface {
 	// not at all if timeout is 0, and without limit if it is negative. A timeout
 	// is rounded up to what the kernel can express, never down: a wait cut short
 	// by rounding is a busy loop. Poll may return early with nothing done (Wake, a
-	// signal). An error means that the loop cannot go on; the failure of a single
-	// connection is never one, it goes to OnClose. After Close, Poll returns
-	// [ErrClosed].
+	// signal, a timeout longer than the mechanism knows). An error means that the
+	// loop cannot go on; the failure of a single connection is never one, it goes to
+	// OnClose. After Close, Poll returns [ErrClosed].
 	Poll(timeout time.Duration) error
 
 	// Wake makes a Poll that is blocked, or else the next one, return without
