@@ -75,7 +75,10 @@ type waitArg struct {
 	ts  abi.Timespec
 }
 
-const sqpollIdle = 10 // milliseconds without work after which the kernel's thread sleeps
+const (
+	sqpollIdle = 10             // milliseconds without work after which the kernel's thread sleeps
+	longest    = 24 * time.Hour // one wait: the kernel adds it to its clock, which must not overflow
+)
 
 // TimeoutData is the UserData of the completions that Enter makes for itself on kernels
 // without IORING_FEAT_EXT_ARG. They mean nothing.
@@ -166,9 +169,9 @@ func (r *Ring) sqpoll() (flags uintptr) {
 // io_uring_enter, or else by a timeout operation, which also ends with that many
 // completions.
 //
-// TODO step 3: with ExtArg point r.wait.arg at r.wait.ts, and let Enter pass it; else
-// prepare an IORING_OP_TIMEOUT that also ends with atLeast completions, and does not count
-// as in flight.
+// TODO step 3: no more than longest goes into r.wait.ts. With ExtArg point r.wait.arg at it,
+// and let Enter pass that; else prepare an IORING_OP_TIMEOUT that also ends with atLeast
+// completions, and does not count as in flight.
 func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg unsafe.Pointer, size uintptr) {
 	panic(engine.NotImplemented("06.3", "Ring.limit"))
 }

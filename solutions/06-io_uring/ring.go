@@ -69,7 +69,10 @@ type waitArg struct {
 	ts  abi.Timespec
 }
 
-const sqpollIdle = 10 // milliseconds without work after which the kernel's thread sleeps
+const (
+	sqpollIdle = 10             // milliseconds without work after which the kernel's thread sleeps
+	longest    = 24 * time.Hour // one wait: the kernel adds it to its clock, which must not overflow
+)
 
 // TimeoutData is the UserData of the completions that Enter makes for itself on kernels
 // without IORING_FEAT_EXT_ARG. They mean nothing.
@@ -230,6 +233,7 @@ func (r *Ring) sqpoll() (flags uintptr) {
 // io_uring_enter, or else by a timeout operation, which also ends with that many
 // completions.
 func (r *Ring) limit(atLeast int, timeout time.Duration) (flags uintptr, arg unsafe.Pointer, size uintptr) {
+	timeout = min(timeout, longest)
 	r.wait.ts = abi.Timespec{Sec: int64(timeout / time.Second), Nsec: int64(timeout % time.Second)}
 	if r.features.Has(ExtArg) {
 		r.wait.arg.Ts = addrOf(&r.wait.ts)
