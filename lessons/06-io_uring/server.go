@@ -32,7 +32,7 @@ const (
 	leastBuffers  = 256                    // of one of several rings
 	acceptsAtOnce = 16                     // accepts under way where one does not go on by itself
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when descriptors run out
-	mostFailed    = 128                    // accepts in a row, before accepting pauses
+	mostFailed    = 128                    // accepts in a row that fail, before accepting pauses
 	mostDirect    = 1 << 20                // connections without a descriptor: IORING_MAX_FIXED_FILES
 	drainLimit    = 5 * time.Second        // without a completion, when the engine closes
 )
@@ -51,7 +51,7 @@ type Engine struct {
 	blocks   Blocks
 	listener int       // -1 after Shutdown has begun
 	accepts  uint32    // accepts under way, one bit each
-	failed   int       // accepts in a row
+	failed   int       // that many accepts in a row have
 	batch    []abi.CQE // this turn's completions
 	early    []abi.CQE // the next turn's, taken already
 

@@ -32,7 +32,7 @@ const (
 const (
 	acceptBudget = 128                    // connections accepted in one turn
 	acceptRetry  = 100 * time.Millisecond // how long accepting pauses when descriptors run out
-	longest      = 24 * time.Hour         // one wait: more, and the milliseconds are no C int any more
+	longest      = 24 * time.Hour         // one wait: from 25 days on, the milliseconds are no C int
 	minEvents    = 64
 	maxEvents    = 4096
 )

@@ -27,7 +27,7 @@ import (
 const (
 	acceptsPosted = 8                      // AcceptEx in flight
 	acceptRetry   = 100 * time.Millisecond // how long accepting pauses when sockets run out
-	longest       = 24 * time.Hour         // one wait: more, and the milliseconds are no DWORD any more
+	longest       = 24 * time.Hour         // one wait: from 50 days on, the milliseconds are no DWORD
 	addressSize   = 16 + int(unsafe.Sizeof(iocp.RawSockaddrAny{}))
 	blockSize     = 16 << 10 // of the send queue
 	maxGather     = 16       // blocks that one WSASend takes
