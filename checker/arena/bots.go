@@ -237,7 +237,6 @@ func (c *crowd) play(b *bot) {
 		leave := b.leave
 		c.mu.Unlock()
 		if leave {
-			b.client.Conn.SetDeadline(time.Now().Add(time.Second))
 			b.client.Leave()
 			return
 		}
@@ -254,6 +253,9 @@ func (c *crowd) play(b *bot) {
 			out = gameclient.AppendInput(out, sequence, w.dx, w.dy)
 		}
 		if _, err := b.client.Conn.Write(out); err != nil {
+			if c.left(b) {
+				continue
+			}
 			return
 		}
 		time.Sleep(botTurn)

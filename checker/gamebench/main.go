@@ -62,6 +62,9 @@ func main() {
 	flag.Parse()
 	var err error
 	if o.crowd != "" {
+		// The terminal tells the whole group. This process ends with its input, after the
+		// other, which would take its death for a failure.
+		signal.Ignore(os.Interrupt, syscall.SIGHUP)
 		err = crowd(o, os.Stdin, os.Stdout)
 	} else {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

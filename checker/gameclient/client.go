@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 )
@@ -104,8 +105,18 @@ func (c *Client) Move(dx, dy int16) error {
 // Ping sends a ping; Next returns its pong.
 func (c *Client) Ping(nonce uint64) error { return c.send(AppendPing(c.out[:0], nonce)) }
 
-// Leave takes the player out of the world.
-func (c *Client) Leave() error { return c.send(AppendLeave(c.out[:0])) }
+// Leave takes the player out of the world and closes the connection, when the server has
+// closed its side or after a second. One that is closed with snapshots unread is reset, and
+// the leave might be lost with it: then the player would stand there until its place is
+// given up. Another goroutine may be reading meanwhile.
+func (c *Client) Leave() error {
+	c.Conn.SetDeadline(time.Now().Add(time.Second))
+	err := c.send(AppendLeave(c.out[:0]))
+	if err == nil {
+		io.Copy(io.Discard, c.Conn)
+	}
+	return errors.Join(err, c.Conn.Close())
+}
 
 func (c *Client) send(p []byte) error {
 	c.out = p

@@ -285,7 +285,7 @@ func (g *game) ask() error {
 }
 
 // leave says goodbye.
-func (g *game) leave() { g.write(gameclient.AppendLeave(g.out[:0])) }
+func (g *game) leave() { g.client.Leave() }
 
 // tick is the time of one.
 func (g *game) tick() time.Duration { return time.Second / time.Duration(g.client.Welcome.Rate) }

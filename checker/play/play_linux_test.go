@@ -1,6 +1,7 @@
 package play
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -445,6 +446,30 @@ func TestLines(t *testing.T) {
 
 	_, _, status = talk(t, "", "-addr", s.Addr) // the end of the input is like q
 	assert.Equal(t, 0, status)
+}
+
+// The server's queue holds 16 inputs: what comes at once after a stall must not be more.
+func TestAWalkWaitsForAServerThatIsHeldUp(t *testing.T) {
+	s := serve(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-play", "-addr", s.Addr)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	io.WriteString(in, "who\n")
+	require.True(t, lines.Scan(), "it has joined")
+	require.NoError(t, s.Stall(time.Second))
+	io.WriteString(in, "d 4\na 4\nq\n") // 42 steps each, 0.7 s
+	text, err := io.ReadAll(out)
+	require.NoError(t, err)
+	require.NoError(t, cmd.Wait(), errs.String())
+	assert.Equal(t, 2, strings.Count(string(text), "You are player"), string(text))
 }
 
 func TestNoServerThere(t *testing.T) {
