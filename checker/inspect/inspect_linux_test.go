@@ -416,7 +416,7 @@ func TestProcessesThatCannotBeInspected(t *testing.T) {
 
 	short := exec.Command("sleep", "0.3")
 	require.NoError(t, short.Start())
-	go short.Wait()
+	defer short.Wait()
 	_, err := Inspect(t.Context(), short.Process.Pid, 3*time.Second)
 	assert.ErrorContains(t, err, fmt.Sprintf("%d (", short.Process.Pid))
 	assert.ErrorContains(t, err, "ended")

@@ -116,7 +116,8 @@ func Run(ctx context.Context, o Options) (failed int, err error) {
 // limits are the steps' under this package.
 func limits(race bool) runner.Limits {
 	l := runner.DefaultLimits.Patient()
-	l.Processes = 1 // whoever calls has several subjects to run side by side
+	l.Time *= time.Duration(l.Processes) // one process has the time of all
+	l.Processes = 1                      // whoever calls has several subjects to run side by side
 	if race {
 		l.Time *= 2
 	}

@@ -24,10 +24,10 @@ const pace = 50 * time.Millisecond
 // ctx is done. Changes that come before the last one was received are one.
 func Changes(ctx context.Context, dirs []string) <-chan struct{} {
 	changes := make(chan struct{}, 1)
+	told := snapshot(dirs) // before whoever called reads the files
 	go func() {
 		tick := time.NewTicker(pace)
 		defer tick.Stop()
-		told := snapshot(dirs)
 		last := told
 		for {
 			select {
