@@ -2,7 +2,9 @@ package gameclient
 
 import (
 	"context"
+	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -61,4 +63,32 @@ func TestJoiningEndsAfterTheTimeout(t *testing.T) {
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)
 	assert.True(t, timeout.Timeout())
+}
+
+// A client that is sent more than it reads does not close before the server has taken its
+// leave: that would be a reset, and a server that writes next would never read the leave.
+func TestALeaveIsNotOvertakenByAReset(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	server, err := l.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+	_, err = server.Write(make([]byte, 1000))
+	require.NoError(t, err)
+	left := make(chan error, 1)
+	go func() { left <- (&Client{Conn: conn, Reader: NewReader(conn)}).Leave() }()
+	frame := make([]byte, 5)
+	_, err = io.ReadFull(server, frame)
+	require.NoError(t, err)
+	assert.Equal(t, AppendLeave(nil), frame)
+	server.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	_, err = server.Read(frame)
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "it waits for the server's end of data")
+	server.Close()
+	assert.NoError(t, <-left)
+	_, err = conn.Write(frame)
+	assert.ErrorIs(t, err, net.ErrClosed)
 }

@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) error {
 		err = g.screen(ctx)
 	}
 	if err == nil || errors.Is(err, ErrInterrupted) {
-		g.leave()
+		g.client.Leave()
 	}
 	return err
 }
@@ -283,9 +283,6 @@ func (g *game) ask() error {
 	g.pinged = time.Now()
 	return g.send(gameclient.AppendPing(g.out[:0], uint64(g.pinged.UnixNano())))
 }
-
-// leave says goodbye.
-func (g *game) leave() { g.client.Leave() }
 
 // tick is the time of one.
 func (g *game) tick() time.Duration { return time.Second / time.Duration(g.client.Welcome.Rate) }

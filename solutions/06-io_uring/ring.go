@@ -190,11 +190,11 @@ func (r *Ring) Enter(atLeast int, timeout time.Duration) error {
 		}
 		flags |= more
 	}
+	r.calls++
 	// RawSyscall6 does not tell Go's scheduler that a call is on: right for one that does
 	// not wait, and it saves having the processor taken away and fetched back. The price:
 	// until all submissions are taken, a thousand sends in the worst turn, no other goroutine
 	// has this processor, and a garbage collection that wants to stop the world waits.
-	r.calls++
 	call := unix.RawSyscall6
 	if atLeast > 0 || flags&abi.IORING_ENTER_SQ_WAIT != 0 {
 		call = unix.Syscall6

@@ -46,7 +46,7 @@ type Engine struct {
 	blocks   Blocks
 	listener int       // -1 after Shutdown has begun
 	accepts  uint32    // accepts under way, one bit each
-	failed   int       // that many accepts in a row have
+	failed   int       // how many accepts have, one after the other
 	batch    []abi.CQE // this turn's completions
 	early    []abi.CQE // the next turn's, taken already
 
