@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -65,15 +64,9 @@ func startServer(s Subject, program string, on []int, before ...string) (*server
 	if s.Runs == underWine {
 		return startWine(s, program, on)
 	}
-	var args []string
+	args := []string{"-addr", "127.0.0.1:0"}
 	if s.Lesson > 0 {
-		args = []string{"-addr", "127.0.0.1:0", "-stats", "0", "-json-stats", "1h", "-control"}
-	} else {
-		addr, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		args = []string{"-addr", addr}
+		args = append(args, "-stats", "0", "-json-stats", "1h", "-control")
 	}
 	words := append(append(append(before, program), args...), s.args...)
 	v := newServer(exec.Command(words[0], words[1:]...))
@@ -229,16 +222,6 @@ func (v *server) await() (err error) {
 		v.kill()
 		return fmt.Errorf("it has not said within %v where it listens: %s", startWithin, v.lastWords())
 	}
-}
-
-// freePort is an address that nobody listens on just now.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 var notWritten = regexp.MustCompile(`step \d\d\.\d is not written yet: [^"]*`)

@@ -141,19 +141,21 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 		labtest.WithHandler(service{data: func(c engine.Conn, data []byte) {
 			switch data[0] {
 			case 'd': // download
-				c.Send(make([]byte, 32<<20))
+				c.Send(make([]byte, 4<<20))
 			case '.': // echo
 				c.Send(data)
 			}
 		}}))
 	begun := time.Now()
-	talker, uploader, downloader := l.Dial(), l.Dial(), l.Dial()
+	talker, uploader, downloader := l.Dial(), l.Dial(), l.DialSmall()
+	downloader.WantOpen()
+	labtest.SetSendBuffer(downloader.ServerFD(), 16<<10) // so that the engine has to write in each round
 	downloader.Send([]byte("d"))
 	downloader.Sip(1)
 	silent := l.Dial() // the last, so that its time is over after theirs would be
 	silent.WantOpen()
 	silent.Suspect(labtest.Rule{ID: "idle-not-closed", For: []labtest.Symptom{labtest.NoOnClose}})
-	l.Did("%s sends and reads back, %s only sends, %s only reads the 32 MiB that the handler has sent it, a little at a time", talker.Name, uploader.Name, downloader.Name)
+	l.Did("%s sends and reads back, %s only sends, %s only reads the 4 MiB that the handler has sent it, a little at a time", talker.Name, uploader.Name, downloader.Name)
 	var longest time.Duration // between two rounds, or before the first
 	stop := l.InBackground(func(done <-chan struct{}) {
 		for last := begun; ; {
@@ -164,7 +166,7 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 			case <-time.After(timeout / 20):
 				talker.Ping()
 				uploader.Chirp()
-				downloader.Sip(256 << 10) // more than its kernel would take by itself, and 32 MiB last for 128 rounds
+				downloader.Sip(32 << 10) // more than the two kernels hold, and 4 MiB last for 128 rounds
 				longest = max(longest, time.Since(last))
 				last = time.Now()
 			}

@@ -12,6 +12,10 @@ func setReceiveBuffer(fd uintptr, n int) {
 	_ = windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, windows.SO_RCVBUF, n)
 }
 
+// SetSendBuffer does nothing: a server's handle cannot be told from its client, so nobody
+// has one.
+func SetSendBuffer(fd, n int) {}
+
 func gettid() int { return int(windows.GetCurrentThreadId()) }
 
 // fileLimit is how many handles this process may have open.

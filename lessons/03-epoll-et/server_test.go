@@ -482,7 +482,7 @@ func TestStep08_AfterTheAnswerAllIsAsBefore(t *testing.T) {
 
 func TestStep08_WorkIsNoIdleness(t *testing.T) {
 	g := newGate(t)
-	lab := labtest.Start(t, server, labtest.WithConfig(engine.Config{IdleTimeout: 200 * time.Millisecond}), labtest.WithHandler(worker{t, g.work}))
+	lab := labtest.Start(t, server, labtest.WithConfig(engine.Config{IdleTimeout: 2 * time.Second}), labtest.WithHandler(worker{t, g.work}))
 	client := lab.Dial()
 	g.waits(lab, client)
 	silent := lab.Dial()
