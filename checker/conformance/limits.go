@@ -139,23 +139,28 @@ func IdleConnectionsAreClosed(t *testing.T, newEngine Engine) {
 func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Duration) (moved bool) {
 	l := start(t, newEngine, labtest.WithConfig(engine.Config{IdleTimeout: timeout, HighWater: 64 << 20}),
 		labtest.WithHandler(service{data: func(c engine.Conn, data []byte) {
-			switch data[0] {
-			case 'd': // download
-				c.Send(make([]byte, 4<<20))
-			case '.': // echo
+			if data[0] == '.' { // echo
 				c.Send(data)
 			}
 		}}))
 	begun := time.Now()
-	talker, uploader, downloader := l.Dial(), l.Dial(), l.DialSmall()
-	downloader.WantOpen()
-	labtest.SetSendBuffer(downloader.ServerFD(), 16<<10) // so that the engine has to write in each round
-	downloader.Send([]byte("d"))
+	talker, uploader := l.Dial(), l.Dial()
+	talker.WantOpen()
+	// What is read in a round should be more than the kernels hold, so that the engine has
+	// to write in each; in all there is enough for 128 rounds.
+	dial, sip := l.Dial, 256<<10
+	if talker.ServerFD() >= 0 { // otherwise its buffer cannot be made small
+		dial, sip = l.DialSmall, 32<<10
+	}
+	downloader, answer := dial(), make([]byte, 128*sip)
+	conn := downloader.WantOpen()
+	labtest.SetSendBuffer(downloader.ServerFD(), 16<<10)
+	l.Do(func(engine.Engine) { conn.Send(answer) })
 	downloader.Sip(1)
 	silent := l.Dial() // the last, so that its time is over after theirs would be
 	silent.WantOpen()
 	silent.Suspect(labtest.Rule{ID: "idle-not-closed", For: []labtest.Symptom{labtest.NoOnClose}})
-	l.Did("%s sends and reads back, %s only sends, %s only reads the 4 MiB that the handler has sent it, a little at a time", talker.Name, uploader.Name, downloader.Name)
+	l.Did("%s sends and reads back, %s only sends, %s only reads the %d MiB that it was sent, a little at a time", talker.Name, uploader.Name, downloader.Name, len(answer)>>20)
 	var longest time.Duration // between two rounds, or before the first
 	stop := l.InBackground(func(done <-chan struct{}) {
 		for last := begun; ; {
@@ -166,7 +171,7 @@ func idleConnectionsAreClosed(t *testing.T, newEngine Engine, timeout time.Durat
 			case <-time.After(timeout / 20):
 				talker.Ping()
 				uploader.Chirp()
-				downloader.Sip(32 << 10) // more than the two kernels hold, and 4 MiB last for 128 rounds
+				downloader.Sip(sip)
 				longest = max(longest, time.Since(last))
 				last = time.Now()
 			}

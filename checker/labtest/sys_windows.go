@@ -12,8 +12,7 @@ func setReceiveBuffer(fd uintptr, n int) {
 	_ = windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, windows.SO_RCVBUF, n)
 }
 
-// SetSendBuffer does nothing: a server's handle cannot be told from its client, so nobody
-// has one.
+// SetSendBuffer does nothing: the server's socket cannot be found here.
 func SetSendBuffer(fd, n int) {}
 
 func gettid() int { return int(windows.GetCurrentThreadId()) }
